@@ -19,6 +19,8 @@ REPLICATIONS: tuple[Replication, ...] = get_args(Replication)
 SUITES: Mapping[str, str] = {"10.11": "bookworm", "11.8": "trixie"}
 """The server versions that containers can run and embedded servers answer as, and the Debian release that has each. Without a
 wish, the first is taken."""
+ROUTER = "router"
+"""The name of what stands between clients and servers of the user's own. No server has it."""
 DEFAULT_VERSION = next(iter(SUITES))
 VERSION = r"^[0-9]+\.[0-9]+$"
 """How users write a version."""
@@ -40,7 +42,7 @@ class Server:
     """`writer`, `standby`, `reader-1`, `reader-2`, …"""
     host: str
     read_port: int
-    """HandlerSocket's read-only listener."""
+    """HandlerSocket's read-only listener. 0 if it has none, as a router for SQL alone."""
     write_port: int
     """HandlerSocket's read-write listener. A replica refuses writes there until it is promoted. 0 if it has none, as a
     reader of the user's own."""
@@ -74,7 +76,8 @@ class Server:
     def listeners(self) -> tuple[tuple[Listener, int, str], ...]:
         """HandlerSocket's listeners that it has: what for, port and secret."""
         reads: tuple[Listener, int, str] = ("read", self.read_port, self.read_secret)
-        return (reads,) if not self.write_port else (reads, ("write", self.write_port, self.write_secret))
+        writes: tuple[Listener, int, str] = ("write", self.write_port, self.write_secret)
+        return tuple(listener for listener in (reads, writes) if listener[1])
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Cluster:
     followers: tuple[str, ...] = ()
     """Of the user's own servers: those to which clients' writes move, in this order, when the writer refuses them or is down.
     Each was read-only at the start, if it could be asked."""
+    router: Server | None = None
+    """What stands between clients and the user's own servers: clients know nothing else. It is not among the `servers`."""
 
     @property
     def writer(self) -> Server:
@@ -139,7 +144,8 @@ class Cluster:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
         servers = tuple(Server(**server) for server in data["servers"])
-        return cls(**{**data, "servers": servers, "followers": tuple(data.get("followers", ()))})
+        router = Server(**data["router"]) if data.get("router") else None
+        return cls(**{**data, "servers": servers, "followers": tuple(data.get("followers", ())), "router": router})
 
 
 def series(version: str) -> str:

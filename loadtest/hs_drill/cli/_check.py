@@ -97,6 +97,7 @@ def _setting(scenario: Scenario, live: LiveTable | None) -> list[tuple[str, str]
     weights = scenario.mix.weights()
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
+    servers += ", reached through a router" if cluster.router is not None else ""
     version = f"version {cluster.version}, " if cluster.version else ""
     on_update = live.on_update if live is not None and goes_by_sql(scenario) else ()
     return [

@@ -14,7 +14,7 @@ from rich.text import Text
 from hs_drill._cluster import Server
 from hs_drill._exit_codes import ExitCode
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Answers, Privilege, ask_servers, needed_by_load, needed_privileges
+from hs_drill.servers import Answers, Privilege, SeenRouter, ask_router, ask_servers, needed_by_load, needed_privileges
 
 from ._rehearsal import Rehearsal, rehearsal
 
@@ -33,13 +33,22 @@ async def ask_own_servers(scenario: Scenario) -> Rehearsal:
     async def ask(account: str, servers: Sequence[Server], needed: Mapping[str, Sequence[Privilege]]) -> None:
         found[account] = await ask_servers(servers, needed, listeners=account == "run")
 
+    routers: list[SeenRouter] = []
+    by_sql = scenario.driver.name == "sql"
+    router = scenario.cluster.router.resolved(servers) if scenario.cluster.router is not None else None
+
+    async def ask_about_router(router: Server) -> None:
+        routers.append(await ask_router(router, servers, by_sql=by_sql))
+
     load: dict[str, Sequence[Privilege]] = {}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, "run", servers, needed)
-        if scenario.driver.name == "sql":
+        if router is not None:
+            nursery.start_soon(ask_about_router, router)
+        if by_sql:
             load = {server.name: _needed_by_load(server, scenario) for server in servers}
             nursery.start_soon(ask, "load", [_as_load(server) for server in servers], load)
-    return rehearsal(scenario, found["run"], needed, found["load"], load)
+    return rehearsal(scenario, found["run"], needed, found["load"], load, *routers)
 
 
 def _needed_by_load(server: Server, scenario: Scenario) -> Sequence[Privilege]:

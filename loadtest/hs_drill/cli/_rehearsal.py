@@ -10,8 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from hs_drill._cluster import ROUTER
 from hs_drill.scenario import NetworkFault, PlacedError, PrimarySpec, Scenario, faults, missing_programs
-from hs_drill.servers import Answers, Privilege, SeenSource, grants, looks_every, primaries, same_server_as, to_grant
+from hs_drill.servers import (
+    Answers,
+    Privilege,
+    SeenRouter,
+    SeenSource,
+    grants,
+    looks_every,
+    primaries,
+    same_server_as,
+    to_grant,
+)
 
 __all__ = ["Rehearsal", "rehearsal"]
 
@@ -25,7 +36,7 @@ class Rehearsal:
     """The report of `hs-drill cluster check` on servers of the user's own."""
 
     servers: list[Row]
-    """What each of them is."""
+    """What each of them is, and what was seen of the router."""
     promotions: list[Row]
     faults: list[Row]
     missing: list[str]
@@ -44,12 +55,18 @@ def rehearsal(
     needed: Needed,
     load_answers: Sequence[Answers] = (),
     load_needed: Needed = MappingProxyType({}),
+    router: SeenRouter | None = None,
 ) -> Rehearsal:
     """`needed`: the privileges that were asked for, by the server's name. `load_answers`: what the servers have answered to the
     account of `driver: sql`."""
     promotions, unseen = _promotions(scenario, answers)
+    use = {"by_sql": scenario.driver.name == "sql", "writes": scenario.writes}
+    routed = [] if router is None else list(router.mistakes(**use))
     return Rehearsal(
-        servers=[(one.name, "\n".join(_state(one, answers))) for one in answers],
+        servers=[
+            *((one.name, "\n".join(_state(one, answers))) for one in answers),
+            *([] if router is None else [(ROUTER, "\n".join(router.lines()))]),
+        ],
         promotions=promotions,
         faults=list(_faults(scenario, answers, watched=not unseen)),
         missing=[
@@ -57,14 +74,16 @@ def rehearsal(
             *(f"the account of driver: sql: {line}" for line in _unanswered(load_answers)),
             *_privileges([*answers, *load_answers]),
             *_roles(scenario, answers),
+            *routed,
             *(_semisync(answers) if scenario.cluster.replication == "semisync" else ()),
             *unseen,
             *(_at(one) for one in missing_programs(scenario)),
         ],
         statements=[*_statements(scenario, answers, needed), *_statements(scenario, load_answers, load_needed)],
-        unasked=list(_unasked(scenario)),
+        unasked=[*_unasked(scenario), *([] if router is None else router.unknown(**use))],
         unreachable=any(one.trouble and one.server.sql_port is not None for one in (*answers, *load_answers))
-        or any(why for one in answers for why in one.listeners.values()),
+        or any(why for one in answers for why in one.listeners.values())
+        or (router is not None and not router.answers),
     )
 
 
@@ -162,6 +181,9 @@ def _promotions(scenario: Scenario, answers: Sequence[Answers]) -> tuple[list[Ro
     rows.append(("watched", "only in part: see what is missing" if unseen else f"by SQL, every {looks_every(watch.every):g} s"))
     if watch.command is not None:
         rows.append(("decided", f"by a command of yours, every {watch.every:g} s: {shlex.join(watch.command)}"))
+    if cluster.router is not None:
+        rows.append(("clients follow", "the router, and nobody but it knows which server acknowledges a write"))
+        return rows, unseen
     by_sql = scenario.driver.name == "sql"
     follow = [one for one in answers if one.name != "writer" and not _is_writer(one, answers)]
     able = [one.name for one in follow if (one.server.sql_port if by_sql else one.server.write_port)]
@@ -202,7 +224,8 @@ def _faults(scenario: Scenario, answers: Sequence[Answers], *, watched: bool) ->
     network = [name for name, fault in faults.FAULTS.items() if issubclass(fault, NetworkFault)]
     seen = [name for name in network if not (by_sql and faults.FAULTS[name].only_handlersocket)]
     if seen:
-        yield ", ".join(seen), "yes, without a command: a proxy between clients and servers makes them"
+        where = "clients and the router makes them (target: router)" if cluster.router else "clients and servers makes them"
+        yield ", ".join(seen), f"yes, without a command: a proxy between {where}"
     without: list[str] = []
     for name, fault in faults.FAULTS.items():
         if not fault.by_command:

@@ -1,7 +1,7 @@
 """The proxies of a test, if a fault of the scenario is in the network: one before every port that the load uses.
 
-With `driver: sql` that is each server's SQL port, and otherwise its HandlerSocket listeners. The controller's own connections
-never pass a proxy.
+With `driver: sql` that is each server's SQL port, and otherwise its HandlerSocket listeners; if there is a router, those of the
+router alone. The controller's own connections never pass a proxy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def open_proxies(cluster: Cluster, scenario: Scenario) -> AsyncIterator[Pr
     async with AsyncExitStack() as stack:
         proxies: dict[tuple[str, str], Proxy] = {}
         if any(isinstance(fault, NetworkFault) for fault in scenario.faults):
-            for server in cluster.servers:
+            for server in cluster.servers if cluster.router is None else (cluster.router,):
                 for name, port in _ports(server, by_sql=by_sql):
                     rng = random.Random(f"{scenario.seed}/{server.name}/{name}")
                     proxy = await stack.enter_async_context(open_proxy(server.host, port, rng=rng, sql=by_sql))
@@ -36,7 +36,8 @@ async def open_proxies(cluster: Cluster, scenario: Scenario) -> AsyncIterator[Pr
 
 
 def _ports(server: Server, *, by_sql: bool) -> Iterable[tuple[str, int]]:
-    """The names and ports of what the load uses. By SQL every server has its port: `require_load_account` has seen to that."""
+    """The names and ports of what the load uses. By SQL every server has its port: `require_load_account` has seen to that, and
+    the scenario's checks to the router's."""
     if not by_sql:
         return [(listener, port) for listener, port, _ in server.listeners]
     assert server.sql_port is not None
@@ -45,7 +46,8 @@ def _ports(server: Server, *, by_sql: bool) -> Iterable[tuple[str, int]]:
 
 def client_view(cluster: Cluster, proxies: Proxies) -> Cluster:
     """The cluster as clients see it: behind the proxies, if there are any."""
-    return replace(cluster, servers=tuple(_seen(server, proxies) for server in cluster.servers))
+    router = cluster.router and _seen(cluster.router, proxies)
+    return replace(cluster, servers=tuple(_seen(server, proxies) for server in cluster.servers), router=router)
 
 
 def _seen(server: Server, proxies: Proxies) -> Server:

@@ -17,6 +17,7 @@ from hs_drill.servers import (
     open_servers,
     require_followers,
     require_load_account,
+    require_router,
     watch_as_told,
 )
 
@@ -63,7 +64,11 @@ async def open_scenario_servers(
         if cluster.primary is not None:
             watch_as_told(control, cluster.primary.command or (), cluster.primary.every)
         by_sql = scenario.driver.name == "sql"
-        if (by_sql and scenario.writes and not sql_only) or (not by_sql and handlersocket_writes):
+        writes = (by_sql and scenario.writes and not sql_only) or (not by_sql and handlersocket_writes)
+        if cluster.router is not None and not sql_only:
+            router = cluster.router.resolved(control.cluster.servers)
+            control.cluster = await require_router(control, router, by_sql=by_sql, writes=writes, progress=progress)
+        elif writes:
             await require_followers(control, by_sql=by_sql, progress=progress)
         if by_sql and load_accounts and not sql_only:
             await require_load_account(

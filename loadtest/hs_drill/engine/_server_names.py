@@ -36,8 +36,11 @@ class _ConnectionEvents(logging.Handler):
 def names_of_servers(cluster: Cluster) -> dict[str, str]:
     """Address of a listener, as the client writes it -> the server's name.
 
-    One server may have several names. Reads are those of a reader, and writes those of the writer or the standby.
+    One server may have several names. Reads are those of a reader, and writes those of the writer or the standby. Of servers
+    behind a router the client has no address.
     """
+    if (router := cluster.router) is not None:
+        return {router.at(port): router.name for _, port, _ in router.listeners}
     ranked = [cluster.writer, *([cluster.standby] if cluster.standby else []), *cluster.readers]
     writes = {server.at(server.write_port): server.name for server in reversed(ranked) if server.write_port}
     return writes | {server.at(server.read_port): server.name for server in ranked}

@@ -53,7 +53,10 @@ class WarningBuffer(logging.Handler):
 
 
 def reads_primary(cluster: Cluster) -> bool:
-    """Whether all reads come from the server that takes the writes: it is the only one, perhaps under several names."""
+    """Whether all reads come from the server that takes the writes: it is the only one, perhaps under several names. Behind a
+    router nobody knows."""
+    if cluster.router is not None:
+        return False
     writer = cluster.writer
     others = [server for server in cluster.servers if server.name != writer.name]
     return all(one.sql_address is not None and one.sql_address == writer.sql_address for one in others)
@@ -90,27 +93,35 @@ class Setup:
         if isinstance(rows, ExistingRows):
             rows.prepare(self.as_)
         self.names = names_of_servers(self.cluster)
-        # A replica refuses writes until it is promoted; then the client moves over by itself.
-        self._writers = [self.cluster.writer, *further_writers(self.cluster, self.scenario)]
+        if (router := self.cluster.router) is not None:
+            self._readers, self._writers = [router], [router]
+        else:
+            self._readers = list(self.cluster.readers or (self.cluster.writer,))
+            # A replica refuses writes until it is promoted; then the client moves over by itself.
+            self._writers = [self.cluster.writer, *further_writers(self.cluster, self.scenario)]
+
+    @property
+    def _answering(self) -> list[Server]:
+        """The servers of which the history says when they answered writes. Which server answers through a router is unknown."""
+        return [] if self.cluster.router is not None else self._writers
 
     @property
     def write_addresses(self) -> list[str]:
-        """The addresses to which writes go, as the client writes them."""
-        return [str(write_address(server)) for server in self._writers]
+        """The addresses of these servers, as the client writes them."""
+        return [str(write_address(server)) for server in self._answering]
 
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
-        readers = self.cluster.readers or (self.cluster.writer,)
         if self._by_sql:
             layout = Layout.of(self.rows)
-            answered = {server.name: meter.answered_writes(server.name).note for server in self._writers}
+            answered = {server.name: meter.answered_writes(server.name).note for server in self._answering}
             slow = any(isinstance(fault, NetworkFault) for fault in self.scenario.faults)
             connections = self.scenario.driver.connections
-            async with open_sql_client(readers, self._writers, connections, layout, answered, in_pieces=slow) as client:
+            async with open_sql_client(self._readers, self._writers, connections, layout, answered, in_pieces=slow) as client:
                 yield client
             return
         async with trio_hs.open_manager(
-            [read_address(server) for server in readers],
+            [read_address(server) for server in self._readers],
             [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
             encoding=ENCODING,

@@ -19,7 +19,9 @@ __all__ = [
     "VARIABLE",
     "ExternalServer",
     "FromEnvironment",
+    "Port",
     "named_servers",
+    "parse_host",
     "parse_servers",
     "without_secrets",
 ]
@@ -29,7 +31,7 @@ VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 READ_PORT, WRITE_PORT = 9998, 9999
 HIDDEN = "(not kept)"
 
-_Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class FromEnvironment(Model):
@@ -70,14 +72,14 @@ class ExternalServer(Model):
     """Its role in the run: `writer`, `standby`, `reader-1`, `reader-2` and so on."""
     host: Annotated[str, BeforeValidator(parse_host), Field(min_length=1, max_length=255)]
     """Its name or address. An IPv6 address may be in brackets."""
-    read_port: _Port = READ_PORT
-    write_port: _Port | None = None
+    read_port: Port = READ_PORT
+    write_port: Port | None = None
     """9999 if not given. A reader needs none, and by default has none."""
     read_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
     write_secret: _Secret | None = None
     """Text, or `{env: NAME}`."""
-    sql_port: _Port | None = None
+    sql_port: Port | None = None
     """Lets the run create, load and read back its table by SQL, and inspect the binary log."""
     sql_user: _Secret | None = None
     sql_password: _Secret | None = None

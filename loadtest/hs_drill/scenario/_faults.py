@@ -53,7 +53,8 @@ class Fault(Model):
 
     target: str
     """A server's name, `primary` (the server that takes the writes at that moment), `one reader` (drawn each time) or
-    `all readers`. For a fault of the network, which strikes between clients and server, `client->reader-1` means the same."""
+    `all readers`. For a fault of the network, which strikes between clients and server, `client->reader-1` means the same; with
+    a `cluster.router` it strikes in front of that: `router`."""
     at: SecondsOrZero
     """Seconds after the load has begun."""
     for_: Seconds | None = Field(default=None, alias="for")
@@ -95,7 +96,8 @@ class AtOnce(Fault):
 
 
 class NetworkFault(Fault):
-    """A fault of the network in front of a server. With one in the scenario, clients reach every server through a proxy."""
+    """A fault of the network in front of a server, or of the router. With one in the scenario, clients reach these through
+    proxies."""
 
     adds_up: ClassVar[bool] = True
 

@@ -23,6 +23,7 @@ from ._load import Load
 from ._mix import KINDS, READS, WRITES, Keys, KeysOrName, Mix
 from ._mix_checks import mistakes_in_operations
 from ._operations import OperationSpec, operations_of
+from ._router import RouterSpec, mistakes_of_router, mistakes_through_router
 from ._table import VERSION_WIDTH, TableSpec
 from ._targets import not_on, replication_missing, unknown_target
 from ._timeline import clash, too_many
@@ -58,6 +59,8 @@ class ClusterSpec(Model):
     through SQL and reach the readers, but are slower."""
     servers: list[ExternalServer] = Field(default=[])
     """Your own servers, for kind `external`. They determine `readers` and `standby`."""
+    router: RouterSpec | None = None
+    """What stands between clients and `external` servers, if anything does: clients know nothing else."""
     primary: PrimarySpec | None = None
     """How the run finds out which of `external` servers is the primary, while the load runs."""
     commands: dict[str, CommandSpec] = Field(default={}, json_schema_extra={"propertyNames": {"enum": list(BY_COMMAND)}})
@@ -102,6 +105,7 @@ class ClusterSpec(Model):
     @model_validator(mode="after")
     def _check_commands(self) -> Self:
         refuse(mistakes_in_commands(self))
+        refuse(mistakes_of_router(self))
         return self
 
     @model_validator(mode="after")
@@ -174,6 +178,7 @@ class Scenario(Model):
         for number, fault in enumerate(self.faults):
             self._check_fault(number, fault)
         refuse(mistakes_through_commands(self))
+        refuse(mistakes_through_router(self))
         for kind in self.expect.errors:
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
                 never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"
@@ -211,7 +216,8 @@ class Scenario(Model):
         refuse(mistakes_through_twin(self))
 
     def _check_fault(self, number: int, fault: Fault) -> None:
-        if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby):
+        routed = self.cluster.router is not None
+        if wrong := unknown_target(fault, self.cluster.readers, self.cluster.standby, routed=routed):
             raise PlacedError(("faults", number, "target"), wrong)
         if fault.at >= self.load.lasts:
             late = f"must be less than the run ({self.load.lasts:g} s), or it never strikes"

@@ -37,7 +37,7 @@ def with_cluster(scenario: Scenario, servers: str | None, given: Mapping[str, An
             raise ScenarioError(f"--servers: {error}") from error
     cluster |= given
     if cluster.get("kind") != "external":
-        for of_own in ("servers", "primary", "commands"):
+        for of_own in ("servers", "router", "primary", "commands"):
             cluster.pop(of_own, None)
     try:
         return Scenario.model_validate({**data, "cluster": cluster})

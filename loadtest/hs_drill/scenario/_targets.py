@@ -6,6 +6,8 @@ import random
 import re
 from collections.abc import Collection, Sequence
 
+from hs_drill._cluster import ROUTER
+
 from ._faults import BY_COMMAND, Fault, NetworkFault
 
 __all__ = ["not_on", "replication_missing", "targets_of", "to_be_promoted", "unknown_target"]
@@ -14,11 +16,15 @@ LINK = "client->"
 """How a target begins that means the network between clients and a server."""
 
 
-def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
-    """What is wrong with a fault's target in such a cluster, or None."""
+def unknown_target(fault: Fault, readers: int, standby: bool, *, routed: bool) -> str | None:
+    """What is wrong with a fault's target in such a cluster, or None. `routed`: clients reach the servers through a router."""
     if fault.untargeted:
         return f"{fault.name} has no target: leave it out" if fault.target else None
     target = fault.target.removeprefix(LINK)
+    if wrong := _wrong_beside_router(fault, target, routed):
+        return wrong
+    if target == ROUTER and isinstance(fault, NetworkFault):
+        return None
     if target != fault.target and not isinstance(fault, NetworkFault):
         what = f"{fault.target} is the network between clients and a server, but {fault.name} strikes the server itself"
         return f"{what}: say {target!r}"
@@ -35,6 +41,20 @@ def unknown_target(fault: Fault, readers: int, standby: bool) -> str | None:
         return f"must be a server of this cluster: there is no {target}, for cluster.readers is {readers}"
     known = ["writer", "primary", *(["standby"] if standby else []), *(f"reader-{n + 1}" for n in range(readers))]
     return f"must be one of {', '.join(known)}, one reader, all readers, not {fault.target!r}"
+
+
+def _wrong_beside_router(fault: Fault, target: str, routed: bool) -> str | None:
+    network = isinstance(fault, NetworkFault)
+    if target == ROUTER and not routed:
+        return "must be a server: this scenario names no router (cluster.router)"
+    if target == ROUTER and not network:
+        return f"must be a server: {fault.name} does not strike a router. A command of yours can do that: `fault: command`"
+    if routed and network and target != ROUTER:
+        return (
+            f"must be {ROUTER}, for clients reach no server but through it: {fault.name} strikes the network in front of the "
+            f"router, not {target!r}"
+        )
+    return None
 
 
 def not_on(fault: Fault, kind: str, commands: Collection[str]) -> str | None:

@@ -17,6 +17,7 @@ from ._opening import check_servers, open_cluster, open_servers
 from ._primary_watch import looks_every, watch_as_told
 from ._privileges import Privilege, grants, needed_by_load, needed_privileges, to_grant
 from ._replication_check import check_replication
+from ._router import SeenRouter, ask_router, require_router
 from ._server_table import ServerTable, key_of
 from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
 from ._table_lock import TableLock
@@ -35,11 +36,13 @@ __all__ = [
     "Rejoined",
     "ReplicationStatus",
     "Row",
+    "SeenRouter",
     "SeenSource",
     "ServerTable",
     "State",
     "TableLock",
     "as_cluster_errors",
+    "ask_router",
     "ask_servers",
     "check_replication",
     "check_servers",
@@ -63,6 +66,7 @@ __all__ = [
     "require_existing",
     "require_followers",
     "require_load_account",
+    "require_router",
     "same_server_as",
     "sample_rows",
     "sql_error_code",

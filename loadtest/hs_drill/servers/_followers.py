@@ -49,11 +49,11 @@ async def require_followers(control: Control, *, by_sql: bool, progress: Callabl
 
 
 def written_through(cluster: Cluster) -> list[Server]:
-    """The servers through whose HandlerSocket clients may write."""
+    """The servers through whose HandlerSocket clients may write. A router may lead to each that has a port for writes."""
     return [
         server
         for server in cluster.servers
-        if server == cluster.writer or (server.name in cluster.followers and server.write_port)
+        if server == cluster.writer or (server.write_port and (cluster.router or server.name in cluster.followers))
     ]
 
 

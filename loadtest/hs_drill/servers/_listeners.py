@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from hs_drill._cluster import ClusterError, Server
+from hs_drill._cluster import ROUTER, ClusterError, Server
 
 from ._sql import execute_sql
 
@@ -33,6 +33,8 @@ async def check_listener(server: Server, port: int, secret: str, what: str) -> N
             raise ClusterError(f"{at} cannot be reached: {error}{await _trouble(server, what)}") from error
     if scope.cancelled_caught:
         raise ClusterError(f"{at} does not answer within {ANSWER_SECONDS:g} s{await _trouble(server, what)}")
+    if not answer and server.name == ROUTER:
+        raise ClusterError(f"{at} closes the connection without an answer: does it lead to a server that is up?")
     if answer.startswith(b"3\t"):
         raise ClusterError(f"{at} refuses the secret: use that server's handlersocket_plain_secret{'_wr' * (what == 'writes')}")
     if answer != b"0\t1\n":

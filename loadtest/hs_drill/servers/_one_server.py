@@ -13,7 +13,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -24,17 +24,21 @@ from hs_drill._cluster import ClusterError, Server
 
 from ._sql import as_cluster_errors, sql_session
 
-__all__ = ["require_one_server", "same_server"]
+__all__ = ["require_one_server", "same_server", "servers_behind"]
 
 STEPS = 3
 LEAST_MORE, MOST_MORE = 8, 24
 """A step opens a random number of connections between these. Clients come and go meanwhile, so the count may be off by a
 quarter of that number. Another server's count would have to rise by about the same numbers, three times in a row."""
 ATTEMPTS = 15
+ROUTED_ATTEMPTS = 5
+"""For a router, which may well lead to none of the servers, or to several."""
 PAUSE = 0.2
 """Seconds between attempts."""
 ANSWER_SECONDS = 5.0
 
+TAKE_TURNS = "SELECT GET_LOCK('trio-hs load test: count connections', %s)"
+"""Several runs may check one server. The lock is released when the session ends."""
 MODES = {"read": "rd", "write": "wr"}
 """What a listener is for -> its mode in the process list."""
 _THREADS = "SELECT state AS s FROM information_schema.processlist WHERE state LIKE 'handlersocket: mode=%'"
@@ -93,8 +97,7 @@ async def _belongs(server: Server, mode: str, host: str, port: int, secret: str)
 
 def _connections_show(server: Server, mode: str, host: str, port: int, secret: str) -> bool:
     with sql_session(server) as cursor:
-        # Several runs may check one server: take turns. The lock is released when the session ends.
-        cursor.execute("SELECT GET_LOCK('trio-hs load test: count connections', %s)", (ANSWER_SECONDS,))
+        cursor.execute(TAKE_TURNS, (ANSWER_SECONDS,))
         for _ in range(ATTEMPTS):
             if _count(server, cursor, mode) is None:
                 return False
@@ -116,6 +119,54 @@ def _attempt(server: Server, cursor: Any, mode: str, address: tuple[str, int], s
                 return False
             count = now
     return True
+
+
+# --- A router's listener and the servers ------------------------------------------------------------------------------
+
+
+async def servers_behind(servers: Sequence[Server], router: Server, listener: str) -> tuple[str, ...]:
+    """The names of the servers to which a router's listener passes connections on; none if that does not show.
+
+    Asks `servers` by SQL; of two names of one server the first one counts. Raises `ClusterError`.
+    """
+    ((port, secret),) = [(port, secret) for name, port, secret in router.listeners if name == listener]
+    find = partial(_behind, servers, MODES[listener], (router.host, port), secret)
+    with as_cluster_errors(router):
+        return await trio.to_thread.run_sync(find, abandon_on_cancel=True)
+
+
+def _behind(servers: Sequence[Server], mode: str, address: tuple[str, int], secret: str) -> tuple[str, ...]:
+    with ExitStack() as stack:
+        cursors: dict[str, tuple[Server, Any]] = {}
+        ids = set()
+        for server in servers:
+            with as_cluster_errors(server):
+                cursor = stack.enter_context(sql_session(server))
+                cursor.execute("SELECT @@server_id AS id")
+                if (found := cursor.fetchall()[0]["id"]) not in ids and _count(server, cursor, mode) is not None:
+                    ids.add(found)
+                    cursors[server.name] = server, cursor
+                    cursor.execute(TAKE_TURNS, (ANSWER_SECONDS,))
+        for attempt in range(ROUTED_ATTEMPTS):
+            time.sleep(PAUSE if attempt else 0)
+            with ExitStack() as connections:
+                steps = [_step(cursors, mode, address, secret, connections) for _ in range(STEPS)]
+            if steps[0] and all(step == steps[0] for step in steps):
+                return steps[0]
+    return ()
+
+
+def _step(
+    cursors: Mapping[str, tuple[Server, Any]], mode: str, address: tuple[str, int], secret: str, connections: ExitStack
+) -> tuple[str, ...]:
+    """The servers whose counts rise with some more connections; none if the counts do not rise by as many together."""
+    before = {name: _count(server, cursor, mode) or 0 for name, (server, cursor) in cursors.items()}
+    more = LEAST_MORE + secrets.randbelow(MOST_MORE - LEAST_MORE + 1)
+    for _ in range(more):
+        connections.enter_context(_connected(address, secret))
+    rise = {name: (_count(server, cursor, mode) or 0) - before[name] for name, (server, cursor) in cursors.items()}
+    passed_on = {name: count for name, count in rise.items() if count > more // 4}
+    return tuple(passed_on) if abs(sum(passed_on.values()) - more) <= more // 4 else ()
 
 
 def _count(server: Server, cursor: Any, mode: str) -> int | None:

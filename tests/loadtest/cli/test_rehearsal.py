@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from hs_drill._cluster import Server
 from hs_drill.cli._own_servers import exit_code, privileges_on
 from hs_drill.cli._rehearsal import Rehearsal, rehearsal
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Answers, Privilege, SeenSource
+from hs_drill.servers import Answers, Privilege, SeenRouter, SeenSource
+from hs_drill.servers._router import Behind
 
 SERVERS = [
     {"name": "writer", "host": "db1", "sql_port": 3306},
@@ -93,6 +95,40 @@ def test_of_good_servers_nothing_is_missing_and_all_is_told() -> None:
         ("primary now", "writer"),
         ("watched", "by SQL, every 0.25 s"),
         ("clients follow", "to standby; not to reader-1, whose write_port is not given"),
+    ]
+
+
+def test_a_router_is_told_with_what_it_leads_to() -> None:
+    ports = {"read_port": 8, "write_port": 9, "sql_port": 33}
+    routed = scenario(router={"host": "ha", **ports})
+    router = Server("router", "ha", 8, 9, "", "", sql_port=33)
+    seen = SeenRouter(router, {"read": "", "write": ""}, Behind(("writer",)), Behind(("writer",)))
+    said = {one.name: privileges_on(one.server, routed) for one in GOOD}
+    result = rehearsal(routed, GOOD, said, router=seen)
+    assert (result.missing, result.unasked, result.unreachable) == ([], [], False)
+    assert dict(result.servers)["router"] == (
+        "HandlerSocket for reads at ha:8: answers\n"
+        "HandlerSocket for writes at ha:9: answers; leads to writer\n"
+        "SQL at ha:33: leads to writer"
+    )
+    assert dict(result.promotions)["clients follow"] == (
+        "the router, and nobody but it knows which server acknowledges a write"
+    )
+    (network,) = [what for names, what in result.faults if names.startswith("partition")]
+    assert network == "yes, without a command: a proxy between clients and the router makes them (target: router)"
+
+    wrong = replace(seen, listeners={"read": "refuses the secret", "write": ""}, writes=Behind(("standby",), read_only=True))
+    result = rehearsal(routed, GOOD, said, router=wrong)
+    assert result.missing == [
+        "router: the listener for reads at ha:8 refuses the secret",
+        "router: writes at ha:9 leads to standby, which is read-only, and not to writer: let the router lead to the primary, "
+        "and name that `writer`",
+    ]
+    assert (result.unreachable, exit_code(result)) == (True, 2)
+
+    blind = replace(seen, writes=Behind(trouble="that takes the writer's sql_port"))
+    assert rehearsal(routed, GOOD, said, router=blind).unasked == [
+        "not checked: which server router passes writes to (that takes the writer's sql_port)"
     ]
 
 
