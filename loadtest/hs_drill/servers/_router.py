@@ -96,14 +96,14 @@ class SeenRouter:
 
 def _wrong_behind(behind: Behind, at: str, by_sql: bool, writes: bool) -> Iterator[str]:
     if behind.trouble:
-        if by_sql:
+        if by_sql:  # it does not even answer
             yield f"{at}: {behind.trouble}"
+    elif not writes:
         return
-    if not writes or behind.servers == ("writer",):
-        if writes and behind.read_only:
+    elif behind.servers == ("writer",):
+        if behind.read_only:
             yield f"{at} {behind}, so no write gets through"
-        return
-    if len(behind.servers) > 1:
+    elif len(behind.servers) > 1:
         yield f"{at} {behind}, a connection here and a connection there: let it pass writes on to the primary alone"
     else:
         yield f"{at} {behind}, and not to writer: let the router lead to the primary, and name that `writer`"
@@ -185,7 +185,7 @@ async def _behind_sql(router: Server, servers: Sequence[Server]) -> Behind:
                 ids.setdefault(str((await execute_sql(server, "SELECT @@server_id AS id"))[0]["id"]), server.name)
             for _ in range(SQL_LOOKS):
                 (row,) = await execute_sql(router, *IN_TRANSACTION)
-                name = ids.get(str(row["id"]), f"a server that is not named here (server id {row['id']})")
+                name = ids.get(str(row["id"]), f"a server whose sql_port is not named here (server id {row['id']})")
                 names[name] = str(row["r"]).upper() not in NOT_READ_ONLY
     except ClusterError as error:
         return Behind(trouble=str(error).removeprefix(f"{ROUTER}: "))

@@ -21,7 +21,7 @@ def environment(cluster: Cluster) -> dict[str, Any]:
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "server": f"{cluster.version} ({cluster.kind})",
-        "servers": ", ".join(server.name for server in cluster.servers),
+        "servers": ", ".join(server.name for server in cluster.servers) + (", behind a router" if cluster.router else ""),
         "writes": "write-through" if cluster.write_databases else "plain",
         "replication": cluster.replication,
         "python": f"{platform.python_implementation()} {platform.python_version()}",

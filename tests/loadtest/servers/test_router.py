@@ -173,7 +173,7 @@ async def test_a_router_that_spreads_writes_or_leads_elsewhere_is_refused(cluste
         seen = await ask_router(router, [writer], by_sql=False)
     (wrong,) = seen.mistakes(by_sql=False, writes=True)
     assert "leads to no server whose sql_port is named here, and not to writer" in wrong
-    assert "leads to a server that is not named here (server id " in str(seen.sql)
+    assert "leads to a server whose sql_port is not named here (server id " in str(seen.sql)
 
 
 @pytest.mark.mariadb
