@@ -36,6 +36,8 @@ have_mariadb() {
 
 setup_mariadb() { have_mariadb || apt_install mariadb-server || true; }
 
+setup_haproxy() { (PATH="$PATH:/usr/sbin" && have haproxy) || apt_install haproxy || true; }
+
 setup_chromium() { have chromium || have chromium-browser || have google-chrome || apt_install chromium || true; }
 
 # mysqlclient is built from source, with these.

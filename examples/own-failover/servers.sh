@@ -72,7 +72,7 @@ sync-binlog = 1
 innodb-flush-log-at-trx-commit = 1
 slave-net-timeout = 10
 # A primary is made to wait for a replica by promote.sh. It waits for no other than these, so one of them has every write.
-rpl-semi-sync-slave-enabled = $([ "$1" = reader-1 ] && echo 0 || echo 1)
+rpl-semi-sync-slave-enabled = $([ "$2" -gt 2 ] && echo 0 || echo 1)
 rpl-semi-sync-master-timeout = 86400000
 # How long STOP SLAVE may wait for a primary that does not answer.
 rpl-semi-sync-slave-kill-conn-timeout = 1

@@ -1,4 +1,4 @@
-"""Servers of somebody else, for runs that know nothing of how they are started: the scripts of examples/own-failover.
+"""Servers of somebody else, for runs that know nothing of how they are started: the scripts of an example.
 
 Nothing here imports the harness. What the owner does, it does by those scripts and by MariaDB's own client.
 """
@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from tests.loadtest.support.locust_process import ROOT, free_port
 from tests.support.patience import patience, wait_until
 
-EXAMPLE = ROOT / "examples" / "own-failover"
+EXAMPLES = ROOT / "examples"
 NAMES = ("writer", "standby", "reader-1")
 
 CHANGED_BY_FAILOVER = {"read_only", "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "server_id"}
@@ -26,12 +27,14 @@ MOVING = re.compile(r"gtid_|last_gtid|timestamp|error_count|pseudo|rand_seed|_us
 
 
 class Owner:
-    """Three servers that replicate, in a directory. They end with the process that has made this."""
+    """The servers of an example, in a directory. They end with the process that has made this."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, example: str = "own-failover") -> None:
         self.directory = directory / "servers"
-        self.scripts = directory / "example"
+        self.scripts = directory / "examples" / example
         """A copy of the example, with other ports."""
+        self._common = directory / "examples" / "own-failover"
+        """The scripts that all examples use."""
         self.ports = self._copy_example()
         self._out = directory / "out"
         with self._out.open("w") as out:
@@ -50,11 +53,11 @@ class Owner:
 
     def _copy_example(self) -> dict[str, tuple[int, int, int]]:
         """Copy it, and return each server's ports: of SQL, for reads and for writes."""
-        shutil.copytree(EXAMPLE, self.scripts)
-        given = re.findall(r"^([\w-]+) +(\d+) +(\d+) +(\d+)$", (EXAMPLE / "servers.conf").read_text(), re.MULTILINE)
-        others = {port: str(free_port()) for _, *ports in given for port in ports}
+        shutil.copytree(EXAMPLES, self.scripts.parent)
+        given = re.findall(r"^([\w-]+) +(\d+) +(\d+) +(\d+)$", (self.scripts / "servers.conf").read_text(), re.MULTILINE)
+        others: dict[str, str] = defaultdict(lambda: str(free_port()))
         for path in self.scripts.iterdir():
-            if path.suffix in (".conf", ".yaml"):
+            if path.suffix in (".conf", ".cfg", ".yaml"):
                 path.write_text(re.sub(r"\b\d{5}\b", lambda match: others[match[0]], path.read_text()))
         return {name: (int(others[sql]), int(others[read]), int(others[write])) for name, sql, read, write in given}
 
@@ -81,12 +84,12 @@ class Owner:
 
     def prepare(self, replication: str) -> None:
         """As at the beginning: the others replicate in this way from `writer`, and the run's table is empty."""
-        if not all(map(self.is_up, NAMES)) or not self.all_replicate_from("writer"):
-            self.run("reset.sh", replication)
+        if not all(map(self.is_up, self.ports)) or not self.all_replicate_from("writer"):
+            self._execute([str(self._common / "reset.sh"), replication], {})
         elif (self.directory / "replication").read_text().strip() != replication:
             self.sql("writer", "SET GLOBAL rpl_semi_sync_master_enabled=0")
             (self.directory / "replication").write_text(replication)
-            self.run("open.sh", "writer")
+            self._execute([str(self._common / "open.sh"), "writer"], {})
         self.sql("writer", "TRUNCATE drill.t")
 
     def run(self, script: str, *arguments: str, env: dict[str, str] | None = None) -> str:
@@ -95,7 +98,7 @@ class Owner:
 
     def sql(self, name: str, statement: str) -> list[list[str]]:
         text = self._execute(
-            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(self.scripts / "common.sh"), name, statement], {"PATIENCE": "60"}
+            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(self._common / "common.sh"), name, statement], {"PATIENCE": "60"}
         )
         return [line.split("\t") for line in text.splitlines()]
 
@@ -114,7 +117,7 @@ class Owner:
     def is_alive(self, name: str) -> bool:
         """Whether its process runs, perhaps paused."""
         try:
-            self._execute(["sh", "-c", '. "$0"; alive "$1"', str(self.scripts / "common.sh"), name], {})
+            self._execute(["sh", "-c", '. "$0"; alive "$1"', str(self._common / "common.sh"), name], {})
         except AssertionError:
             return False
         return True
@@ -128,7 +131,7 @@ class Owner:
     def all_replicate_from(self, primary: str) -> bool:
         """Whether this server takes writes, and all others are read-only and replicate from it with both threads."""
         port = str(self.ports[primary][0])
-        for name in NAMES:
+        for name in self.ports:
             status = self.replication(name)
             given = (status.get("Master_Port"), status.get("Slave_IO_Running"), status.get("Slave_SQL_Running"))
             read_only = self.sql(name, "SELECT @@read_only") == [["1"]]
@@ -141,7 +144,7 @@ class Owner:
 
     def replication(self, name: str) -> dict[str, str]:
         text = self._execute(
-            ["sh", "-c", '. "$0"; client "$1" -e "SHOW SLAVE STATUS\\G"', str(self.scripts / "common.sh"), name], {}
+            ["sh", "-c", '. "$0"; client "$1" -e "SHOW SLAVE STATUS\\G"', str(self._common / "common.sh"), name], {}
         )
         return dict(re.findall(r"^ *(\w+): (.*)$", text, re.MULTILINE))
 
