@@ -6,7 +6,7 @@ value names the write that left it (`workload`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -25,11 +25,14 @@ from hs_drill.store import (
 from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
 from ._linearizable import Linearizable
+from ._order_of_loss import reign_before
 from ._primaries import Primaries, primaries_of
 from ._reads import MonotonicReads, StaleReads
 from ._replicas import check_replicas
+from ._resurrection import NoResurrection
 from ._row_histories import LeftOut, rows_of
 from ._row_history import RowHistory
+from ._sessions import MonotonicWrites, ReadYourWrites, WritesFollowReads
 from ._split_brain import SplitBrain
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
@@ -43,9 +46,13 @@ CHECKERS: tuple[type[Checker], ...] = (
     Unexpected,
     AppliedTwice,
     Counters,
+    NoResurrection,
+    Linearizable,
     StaleReads,
     MonotonicReads,
-    Linearizable,
+    ReadYourWrites,
+    MonotonicWrites,
+    WritesFollowReads,
 )
 
 
@@ -54,8 +61,7 @@ class Audit:
     """The results of all checkers."""
 
     checks: Mapping[str, Check]
-    """`lost`, `recovered`, `unexpected`, `applied_twice`, `counters`, `stale_reads`, `monotonic_reads`, `linearizable`,
-    `replicas`, and `split_brain` if two servers were seen to take writes at once."""
+    """By their names: those of `CHECKERS`, `replicas`, and `split_brain` if two servers were seen to take writes at once."""
     events: Sequence[Event]
     """Of all histories, by time."""
     faults: Sequence[HistoryFaultWindow]
@@ -106,7 +112,8 @@ def audit(
     histories takes as much disk space as they do.
     """
     crashed: dict[str, Check] = {}
-    left_out = LeftOut()
+    workers = None if workers is None else frozenset(workers)
+    left_out = LeftOut(reign_of=lambda events: _reign(events, final, _missing(histories, workers, unreadable)))
     rows = rows_of(histories, final, loaded=loaded, before=before, table=table, left_out=left_out)
     first, failure = None, None
     try:
@@ -127,7 +134,7 @@ def audit(
     if failure is not None:
         crashed.update((name, checker.crashed(failure)) for name, checker in checkers.items())
     for checker in checkers.values():
-        checker.add_unchanged_inserts(left_out.inserts)
+        checker.add_left_out(left_out)
     checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     return Audit(checks, _events(histories), context.faults, context.origin, context.takeover)
@@ -175,7 +182,7 @@ def _check_row(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[s
 def _context(
     histories: Sequence[History],
     final: FinalState | None,
-    workers: Iterable[int] | None,
+    workers: Set[int] | None,
     staleness: float,
     sampled: float,
     unreadable: Sequence[str],
@@ -184,20 +191,8 @@ def _context(
     later: bool,
 ) -> Context:
     headers = [history.header for history in histories]
-    present = {header.worker for header in headers}
     workers_headers = [header for header in headers if header.worker >= 0]
-    absent = set(workers if workers is not None else ()) - present
-    # The controller's history (worker -1) holds events and no writes.
-    cut = {history.header.worker for history in histories if not history.complete and history.header.worker >= 0}
-    damage = {history.header.worker: history.damage for history in histories if history.damage}
-    missing = [f"the history of worker {worker} is missing" for worker in sorted(absent)]
-    missing += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(cut)]
-    missing += unreadable
-    one_clock = len({header.clock for header in headers}) <= 1
-    if not one_clock:
-        missing.append("the histories come from machines whose clocks cannot be compared")
-    if not histories:
-        missing.append("there is no history")
+    missing, one_clock = _missing(histories, workers, unreadable), _one_clock(histories)
     if final is None:
         final_unusable = "the primary was not read back"
     else:
@@ -209,7 +204,7 @@ def _context(
         later_run=headers[0].run if later and headers else None,
         faults=faults,
         missing=missing,
-        incomplete=frozenset(absent | cut),
+        incomplete=frozenset(_absent(histories, workers) | _cut(histories)),
         any_worker=bool(unreadable) or not histories,
         one_clock=one_clock,
         final_unusable=final_unusable,
@@ -218,6 +213,7 @@ def _context(
         landmarks=_landmarks(events, faults),
         takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
         primaries=(primaries := primaries_of(events, complete=not missing)),
+        reign=_reign(events, final, missing),
         promotions=list(_promotions(primaries, faults)),
         two_primaries=primaries_at_once(events),
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
@@ -225,3 +221,36 @@ def _context(
         table=table,
         wrong=final.wrong if final is not None else {},
     )
+
+
+def _missing(histories: Sequence[History], workers: Set[int] | None, unreadable: Sequence[str]) -> list[str]:
+    """What the histories lack, in words."""
+    damage = {history.header.worker: history.damage for history in histories if history.damage}
+    missing = [f"the history of worker {worker} is missing" for worker in sorted(_absent(histories, workers))]
+    missing += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(_cut(histories))]
+    missing += unreadable
+    if not _one_clock(histories):
+        missing.append("the histories come from machines whose clocks cannot be compared")
+    if not histories:
+        missing.append("there is no history")
+    return missing
+
+
+def _absent(histories: Iterable[History], workers: Set[int] | None) -> Set[int]:
+    return (workers or set()) - {history.header.worker for history in histories}
+
+
+def _cut(histories: Iterable[History]) -> Set[int]:
+    # The controller's history (worker -1) holds events and no writes.
+    return {history.header.worker for history in histories if not history.complete and history.header.worker >= 0}
+
+
+def _one_clock(histories: Iterable[History]) -> bool:
+    return len({history.header.clock for history in histories}) <= 1
+
+
+def _reign(events: Sequence[Event], final: FinalState | None, missing: Sequence[str]) -> tuple[int, int] | None:
+    """See `reign_before`."""
+    if final is None or missing:
+        return None
+    return reign_before(takeover_of(events, final.server, complete=True), at_once=bool(primaries_at_once(events)))

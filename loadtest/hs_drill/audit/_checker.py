@@ -22,6 +22,7 @@ from hs_drill.workload import DAMAGED, worker_of
 from ._counter_history import MiscountedRead
 from ._primaries import Primaries
 from ._register import ENDLESS, Write
+from ._row_histories import LeftOut
 from ._row_history import RowHistory
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover
@@ -111,6 +112,8 @@ class Context:
     landmarks: Sequence[tuple[int, str]] = ()
     """Promotions and ends of faults, by time, in words."""
     takeover: Takeover | None = None
+    reign: tuple[int, int] | None = None
+    """See `reign_before`."""
     primaries: Primaries = field(default_factory=Primaries)
     promotions: Sequence[tuple[int, int]] = ()
     """When servers were promoted: from when on each may have been the primary, and from when on it was."""
@@ -196,8 +199,8 @@ class Checker:
     def check_row(self, row: RowHistory) -> None:
         raise NotImplementedError
 
-    def add_unchanged_inserts(self, count: int) -> None:
-        """Take note of rows that were inserted, acknowledged, and not changed since."""
+    def add_left_out(self, left_out: LeftOut) -> None:
+        """Take note of the rows that were left out, once all others were checked."""
 
     def why_not_applicable(self) -> str:
         """Why nothing in the run could have violated the check; "" when something could."""

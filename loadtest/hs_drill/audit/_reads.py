@@ -117,7 +117,7 @@ class MonotonicReads(ReadChecker):
         only_up = [counter.history is not None and counter.history.only_up for counter in row.counters]
         newest: dict[int, tuple[int, int]] = {}
         highest: dict[tuple[int, int], int] = {}
-        for read in sorted(row.reads):
+        for read in row.reads_in_order:
             source = sources.get(read.state)
             if source is None:
                 continue

@@ -64,7 +64,8 @@ class Register:
         self.before = before
         self.sources = {before: _Source(-ENDLESS, -ENDLESS)}
         self.failed: set[int] = set()
-        self._acknowledged: list[Write] = []
+        self.acknowledged: list[Write] = []
+        """By their starts."""
         for write in writes:
             if write.outcome is Outcome.FAIL:
                 self.failed.add(write.state)
@@ -75,17 +76,17 @@ class Register:
             else:
                 self.sources[write.state] = _Source(min(write.start, known.earliest), max(write.end, known.latest))
             if write.outcome is Outcome.OK:
-                self._acknowledged.append(write)
-        self._acknowledged.sort()
-        self._starts = [write.start for write in self._acknowledged]
-        self._first_ends = list(_running_minimum(write.end for write in reversed(self._acknowledged)))
+                self.acknowledged.append(write)
+        self.acknowledged.sort()
+        self._starts = [write.start for write in self.acknowledged]
+        self._first_ends = list(_running_minimum(write.end for write in reversed(self.acknowledged)))
         self._first_ends.reverse()
         self.first_end = self._first_ends[0] if self._first_ends else ENDLESS
         """When the first acknowledged write ended; `ENDLESS` without one."""
 
     def successors(self, state: int) -> list[Write]:
         """The acknowledged writes that certainly came after the write that left this state."""
-        return self._acknowledged[self._after(state) :]
+        return self.acknowledged[self._after(state) :]
 
     def replaced(self, state: int) -> int | None:
         """When, at the latest, another write had certainly replaced this state; None if none has."""

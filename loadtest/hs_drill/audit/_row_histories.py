@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import IO, NamedTuple
 
@@ -17,6 +17,7 @@ from hs_drill.store import (
     RECORD,
     REMOVALS,
     STEPS,
+    Event,
     FinalState,
     History,
     HistoryError,
@@ -91,6 +92,10 @@ class LeftOut:
     once: which server acknowledged them is told."""
     at_once: Sequence[TwoPrimaries] = ()
     """These times."""
+    reign_of: Callable[[Sequence[Event]], tuple[int, int] | None] = lambda events: None
+    """Takes the run's events, by time. Returns the times between which the newest of these inserts is wanted, if it is."""
+    newest: tuple[int, int] | None = None
+    """When it began, and its key."""
 
 
 def rows_of(
@@ -126,7 +131,11 @@ def rows_of(
         operations, held = _Buckets(file, count), _Buckets(file, count)
         for history in histories:
             operations.deal(history, reads)
-        left_out.at_once = primaries_at_once(event for history in histories for event in history.events)
+        events = sorted((event for history in histories for event in history.events), key=lambda event: event.time)
+        left_out.at_once = primaries_at_once(events)
+        reign = left_out.reign_of(events)
+        if reign is not None:
+            regrouped.reign = reign
         if before is not None:
             held.deal_state(before, _BEFORE)
         if final is not None:
@@ -222,6 +231,9 @@ class _Regrouped:
         self._loaded = loaded
         self._left_out = left_out
         self._wrong = wrong
+        self.reign = (ENDLESS, ENDLESS)
+        """Between which times the newest unchanged insert is wanted."""
+        self._newest = -ENDLESS
 
     def rows_in(self, operations: array[int], states: array[int]) -> Iterator[RowHistory]:
         """Every row of a bucket of operations and one of states."""
@@ -243,6 +255,9 @@ class _Regrouped:
             loaded = key in self._loaded
             if not loaded and self._inserted_and_unchanged(key, flat, final.get(key)) and key not in before:
                 self._left_out.inserts += 1
+                if self.reign[0] < flat[2] and flat[3] < self.reign[1] and flat[2] > self._newest:
+                    self._newest = flat[2]
+                    self._left_out.newest = flat[2], key
                 continue
             untouched = self._table.loaded(key) if loaded else None
             ended = final.get(key, untouched)

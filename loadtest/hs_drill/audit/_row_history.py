@@ -14,6 +14,7 @@ from hs_drill.workload import ABSENT, DAMAGED
 
 from ._counter_history import CounterHistory, MiscountedRead
 from ._register import ENDLESS, Read, Register, Write
+from ._session_order import NO_SESSIONS, SessionOrder, session_order
 from ._table import AuditedTable
 
 __all__ = ["RowCounter", "RowExtra", "RowHistory"]
@@ -120,6 +121,15 @@ class RowHistory:
     @cached_property
     def register(self) -> Register:
         return Register(_version(self.before, self.wrong_before), self.writes)
+
+    @cached_property
+    def reads_in_order(self) -> list[Read]:
+        """By their starts."""
+        return sorted(self.reads)
+
+    @cached_property
+    def sessions(self) -> SessionOrder:
+        return session_order(self.register, self.writes, self.reads_in_order) if self.reads else NO_SESSIONS
 
     @property
     def final_state(self) -> int:

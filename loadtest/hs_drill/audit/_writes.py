@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 
 from hs_drill._counted import counted
@@ -12,7 +12,9 @@ from hs_drill.workload import ABSENT, DAMAGED, of_run
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import Cause, deviation_of, miscounted_line, sum_of
+from ._order_of_loss import OrderOfLoss
 from ._register import ENDLESS, Write
+from ._row_histories import LeftOut
 from ._row_history import RowCounter, RowHistory
 from ._table import never_written
 from ._takeover import By, Share
@@ -31,6 +33,7 @@ class Lost(Checker):
         super().__init__(context)
         self.acknowledged = 0
         self.takeover = context.takeover if context.one_clock else None
+        self.order = OrderOfLoss(context.reign)
         self.shares = {by: Share() for by in (By.EARLIER, By.OLD, By.PROMOTED)}
         """Which server acknowledged the lost writes. Of a row's steps it is known how many are lost, but not which."""
         self.after = Share()
@@ -38,8 +41,11 @@ class Lost(Checker):
         self.around = Share()
         """Those of which it is not known whether they are from before or after it."""
 
-    def add_unchanged_inserts(self, count: int) -> None:
-        self.acknowledged += count
+    def add_left_out(self, left_out: LeftOut) -> None:
+        self.acknowledged += left_out.inserts
+        if left_out.newest is not None:
+            start, key = left_out.newest
+            self.order.survived(key, start, start)
 
     def why_not_applicable(self) -> str:
         return "" if self.acknowledged else "no write was acknowledged, so none could be lost"
@@ -65,6 +71,8 @@ class Lost(Checker):
         certain = context.one_clock and not (state == ABSENT and context.may_be_missing(row.key))
         certain = certain and not context.is_undescribed(row.key, state)
         lost = register.successors(state)
+        if context.reign is not None:
+            self._note_order(row, lost)
         if lost:
             self._add_lost(row, lost, f"the final state has {context.table.describe(state)}", certain=certain)
         elif not known and row.before is not None:
@@ -76,6 +84,14 @@ class Lost(Checker):
                 self.add_finding(row.key, line, counter.last_step, gone, certain=certain, columns=[counter.column])
                 self._add_steps(counter, gone, certain)
         return lost
+
+    def _note_order(self, row: RowHistory, lost: Sequence[Write]) -> None:
+        for write in lost:
+            self.order.lost(write)
+        for write in row.writes:
+            # A row that is gone says nothing: several deletes leave that.
+            if write.state == row.final_version != ABSENT and write.outcome is Outcome.OK:
+                self.order.survived(row.key, write.start, write.end)
 
     def _check_counter(self, row: RowHistory, counter: RowCounter) -> None:
         deviation = deviation_of(counter)
@@ -153,7 +169,16 @@ class Lost(Checker):
         if in_doubt and (self.after.least or not takeover.seen):
             either = f"either by {takeover.old}, which is a split brain, or by {takeover.promoted} itself"
             lines.append(f"{self.after} of them {self.after.were} acknowledged after {when}: {either}")
+        lines += self._order_words(takeover.promoted)
         return replace(check, explanation="; ".join(lines))
+
+    def _order_words(self, promoted: str) -> Iterator[str]:
+        order = self.order
+        if not order.known:
+            return
+        self.measured["holes"] = order.holes
+        newest = self.context.finding(order.newest_key, "", order.newest)
+        yield order.words(promoted, f"key {newest.primary or newest.key} at {newest.time:.3f} s")
 
 
 class Recovered(Checker):

@@ -9,7 +9,7 @@ from ._base import PlacedError
 from ._columns import ColumnSpec
 from ._command_checks import missing_programs
 from ._commands import CommandSpec, PrimarySpec
-from ._expect import BEFORE_SECONDS, Expect, is_kind
+from ._expect import BEFORE_SECONDS, SESSION_GUARANTEES, Expect, is_kind
 from ._external import without_secrets
 from ._faults import BY_COMMAND, Fault, NetworkFault, kind_of
 from ._json_schema import scenario_schema
@@ -34,6 +34,7 @@ __all__ = [
     "MOST_INSERTED",
     "READS",
     "SERVERS_HELP",
+    "SESSION_GUARANTEES",
     "STEPS",
     "TEXTS",
     "VERSION_WIDTH",

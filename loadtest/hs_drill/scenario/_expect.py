@@ -19,6 +19,7 @@ __all__ = [
     "ERROR_ALIASES",
     "ERROR_CLASSES",
     "ERROR_KINDS",
+    "SESSION_GUARANTEES",
     "Expect",
     "Recovery",
     "is_kind",
@@ -76,6 +77,7 @@ def _from_count(value: object) -> object:
     return value if isinstance(value, Mapping) else {"all": value}
 
 
+SESSION_GUARANTEES = ("monotonic_reads", "read_your_writes", "monotonic_writes", "writes_follow_reads")
 Count = int | Literal["any"]
 
 
@@ -111,6 +113,14 @@ class Expect(Model):
     """No read lags behind an acknowledged write by more than this."""
     monotonic_reads: bool = False
     """No user sees a row go back in time."""
+    read_your_writes: bool = False
+    """No user misses an own write."""
+    monotonic_writes: bool = False
+    """Nobody sees the writes of one user in another order."""
+    writes_follow_reads: bool = False
+    """Nobody sees a write, and then what its user had read before it."""
+    no_resurrection: bool = False
+    """No deleted row comes back."""
     linearizable: bool | None = None
     """Reads of the primary show what an order of the writes explains. `true`: they must, also where writes were lost, and there
     must be such reads. `false`: they need not. If not given, they must where no lost write explains it."""
@@ -134,7 +144,7 @@ class Expect(Model):
             "applied_twice": self.applied_twice is not None,
             "unexpected": self.unexpected is not None,
             "staleness": self.staleness is not None,
-            "monotonic_reads": self.monotonic_reads,
+            **{name: bool(getattr(self, name)) for name in (*SESSION_GUARANTEES, "no_resurrection")},
             "linearizable": self.linearizable is True,
             "replicas_agree": self.replicas_agree,
         }

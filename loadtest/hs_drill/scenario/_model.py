@@ -16,7 +16,7 @@ from ._audited import unchecked_read
 from ._base import Model, PlacedError, refuse, unknown_key
 from ._command_checks import mistakes_in_commands, mistakes_through_commands
 from ._commands import CommandSpec, PrimarySpec
-from ._expect import BEFORE_SECONDS, ERROR_ALIASES, Expect
+from ._expect import BEFORE_SECONDS, ERROR_ALIASES, SESSION_GUARANTEES, Expect
 from ._external import ExternalServer, named_servers
 from ._faults import BY_COMMAND, AnyFault, Fault, NetworkFault
 from ._load import Load
@@ -254,7 +254,7 @@ class Scenario(Model):
             wrong = "is about reads, but none is kept: audit.reads must be more than 0"
         else:
             return
-        for name in ("staleness", "monotonic_reads", "linearizable"):
+        for name in ("staleness", *SESSION_GUARANTEES, "linearizable"):
             if name in self.expect.needing_audit():
                 raise PlacedError(("expect", name), wrong)
 

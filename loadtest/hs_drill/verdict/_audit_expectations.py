@@ -7,14 +7,22 @@ from dataclasses import replace
 
 from hs_drill._counted import counted
 from hs_drill.audit import Audit, Check, Validity
-from hs_drill.scenario import Expect
+from hs_drill.scenario import SESSION_GUARANTEES, Expect
 
 from ._judged import Judged, Result, unknown
 
 __all__ = ["SPLIT_BRAIN", "audit_expectations", "judge_audit", "split_brain"]
 
 LINEARIZABLE, SPLIT_BRAIN = "linearizable", "split_brain"
-NOT_OF_WRITES = ("staleness", "monotonic_reads")
+GUARANTEES = {
+    "monotonic_reads": "no user sees a row go back in time",
+    "read_your_writes": "no user misses an own write",
+    "monotonic_writes": "nobody sees the writes of one user in another order",
+    "writes_follow_reads": "nobody sees a write, and then what its user had read before it",
+    "no_resurrection": "no deleted row comes back",
+}
+"""Checks that need only be true if the scenario says so."""
+NOT_OF_WRITES = ("staleness", *SESSION_GUARANTEES)
 """What a reader may miss although every write is as it was acknowledged: that is an expectation missed, and no failed audit."""
 
 
@@ -36,8 +44,7 @@ def audit_expectations(expect: Expect) -> Iterator[tuple[str, str]]:
     )
     if expect.staleness is not None:
         yield "staleness", f"no read lags behind an acknowledged write by more than {expect.staleness:g} s"
-    if expect.monotonic_reads:
-        yield "monotonic_reads", "no user sees a row go back in time"
+    yield from ((name, words) for name, words in GUARANTEES.items() if getattr(expect, name))
     if expect.linearizable:
         yield LINEARIZABLE, "an order of the writes explains what the primary showed of every row"
     if expect.replicas_agree:
@@ -77,8 +84,9 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
             yield unknown("staleness", expect.staleness, _nothing_to_find(stale))
         else:
             yield Judged("staleness", result, longest, expect.staleness, line)
-    if expect.monotonic_reads:
-        yield _true("monotonic_reads", audit["monotonic_reads"])
+    for name in GUARANTEES:
+        if getattr(expect, name):
+            yield _true(name, audit[name], audit=name not in NOT_OF_WRITES)
     if LINEARIZABLE in audit.checks and expect.linearizable is not False:
         yield from _linearizable(audit[LINEARIZABLE], stated=expect.linearizable is True)
     if expect.replicas_agree:

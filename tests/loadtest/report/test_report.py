@@ -90,7 +90,8 @@ def test_a_finding_is_shown_by_the_rows_own_key(tmp_path: Path) -> None:
 def test_not_applicable_has_its_own_colour_and_sign(tmp_path: Path) -> None:
     page = page_of(HandMade(), tmp_path)
     shown = {row[1] for row in page.rows if row and row[0] == "∅ not applicable"}
-    assert shown == {"applied_twice", "counters", "recovered", "stale_reads", "monotonic_reads", "linearizable"}
+    of_reads = {"stale_reads", "linearizable", "monotonic_reads", "read_your_writes", "monotonic_writes", "writes_follow_reads"}
+    assert shown == {"applied_twice", "counters", "recovered", "no_resurrection", *of_reads}
     assert ("td", "class", "result not-applicable") in page.attributes
     assert ".not-applicable { --tone: var(--idle); }" in page.source
 

@@ -116,8 +116,12 @@ def audit_with(**changed: Check) -> Audit:
         "counters",
         "stale_reads",
         "monotonic_reads",
-        "replicas",
+        "read_your_writes",
+        "monotonic_writes",
+        "writes_follow_reads",
+        "no_resurrection",
         "linearizable",
+        "replicas",
     ]
     checks = {name: Check(name, Validity.TRUE, "fine") for name in names}
     return Audit({**checks, **changed}, (), (), 0)
@@ -165,6 +169,12 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
         ({}, check("monotonic_reads", 1), 0),
         ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
+        ({}, check("read_your_writes", 1), 0),
+        ({"read_your_writes": True}, check("read_your_writes", 1), 1),
+        ({"monotonic_writes": True}, check("monotonic_writes", 1), 1),
+        ({"writes_follow_reads": True}, check("writes_follow_reads", 1), 1),
+        ({}, check("no_resurrection", 1), 0),
+        ({"no_resurrection": True}, check("no_resurrection", 1), 3),
         ({}, check("linearizable", 1), 3),
         ({}, check("linearizable", possible=1), 4),
         ({"linearizable": False}, check("linearizable", 1), 0),
