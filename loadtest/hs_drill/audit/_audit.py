@@ -7,7 +7,7 @@ value names the write that left it (`workload`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -36,6 +36,7 @@ from ._sessions import MonotonicWrites, ReadYourWrites, WritesFollowReads
 from ._split_brain import SplitBrain
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
+from ._timelines import Timelines, timelines_of
 from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
@@ -69,6 +70,8 @@ class Audit:
     """The time on the histories' clock from which findings count their seconds."""
     takeover: Takeover | None = None
     """The last promotion, if the promoted server was read back."""
+    timelines: Timelines = field(default_factory=Timelines)
+    """What happened to the rows that findings are about."""
 
     def __getitem__(self, name: str) -> Check:
         return self.checks[name]
@@ -122,9 +125,8 @@ def audit(
     except Exception as error:
         failure = error
     context = _context(histories, final, workers, staleness, sampled, unreadable, table, later=before is not None)
-    checkers: dict[str, Checker] = {checker.name: checker(context) for checker in CHECKERS}
-    if context.two_primaries:
-        checkers[SplitBrain.name] = SplitBrain(context)
+    used: tuple[type[Checker], ...] = (*CHECKERS, SplitBrain) if context.two_primaries else CHECKERS
+    checkers: dict[str, Checker] = {checker.name: checker(context) for checker in used}
     try:
         if first is not None:
             for row in chain((first,), rows):
@@ -137,7 +139,9 @@ def audit(
         checker.add_left_out(left_out)
     checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
-    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover)
+    events = _events(histories)
+    timelines = timelines_of(histories, final, checks, context)
+    return Audit(checks, events, context.faults, context.origin, context.takeover, timelines)
 
 
 def _events(histories: Sequence[History]) -> list[Event]:

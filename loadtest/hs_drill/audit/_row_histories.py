@@ -34,7 +34,7 @@ from ._register import ENDLESS, Read, Write
 from ._row_history import RowCounter, RowHistory
 from ._table import AuditedTable
 
-__all__ = ["LeftOut", "rows_of"]
+__all__ = ["LeftOut", "operations_listed", "rows_of"]
 
 BUCKET_ENTRIES = 100_000
 """Of one bucket; as objects about 50 MB."""
@@ -59,8 +59,8 @@ class _Meaning(NamedTuple):
     counter: int
 
 
-def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
-    """By code. Raises `HistoryError` if the histories do not agree."""
+def operations_listed(histories: Iterable[History]) -> dict[int, MixOperation]:
+    """What the codes of records mean, without their outcomes. Raises `HistoryError` if the histories do not agree."""
     kinds = [kind for kind in Operation if kind < Operation.ERROR]
     meant = {kind.value: MixOperation(kind.value, kind.name.lower(), kind, 0) for kind in kinds}
     listed: dict[int, MixOperation] = {}
@@ -68,7 +68,11 @@ def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
         for operation in history.header.operations:
             if listed.setdefault(operation.code, operation) != operation:
                 raise HistoryError(f"{history.path}: lists other operations than the histories of other workers")
-    meant.update(listed)
+    return meant | listed
+
+
+def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
+    """By code. Raises `HistoryError` if the histories do not agree."""
     return {
         code << 2 | outcome: _Meaning(
             operation,
@@ -78,7 +82,7 @@ def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
             STEPS.get(operation.do, 0),
             operation.counter or 0,
         )
-        for code, operation in meant.items()
+        for code, operation in operations_listed(histories).items()
         for outcome in Outcome
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -10,7 +11,7 @@ from hs_drill.scenario import bounds_of
 from hs_drill.store import WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows, damaged_places, shown
 
-__all__ = ["DRILL_TABLE", "AuditedTable", "never_written"]
+__all__ = ["DRILL_TABLE", "AuditedTable", "never_written", "versions_in"]
 
 _DRILL_COUNTERS = (0,)
 
@@ -96,6 +97,14 @@ class AuditedTable:
         if state == ABSENT:
             return "no row"
         return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
+
+
+_VERSION = re.compile(r"\bversion v([0-9a-f]{16})\b")
+
+
+def versions_in(line: str) -> list[int]:
+    """The versions that a finding names, as `AuditedTable.describe` does."""
+    return [int(digits, 16) for digits in _VERSION.findall(line)]
 
 
 def _listed(names: list[str]) -> str:

@@ -45,4 +45,4 @@ def _print(run: KeptRun, options: argparse.Namespace) -> None:
     title = f"{run.scenario.name}: {run.run_totals.seconds:.1f} s"
     print_summary(run.run_totals, title, run.operations(), out, open_loop=run.scenario.load.open)
     print_other_requests(run.result["other_requests"], out)
-    print_verdict(run.result, options.run, explain=options.explain, console=out)
+    print_verdict(run.result, options.run, explain=options.explain, timelines=True, console=out)

@@ -22,6 +22,7 @@ from ._kept_run import KeptRun
 from ._markup import data, el, to_html
 from ._other_requests import other_requests_section
 from ._over_time import numbers_of, timeline_section, views_of
+from ._row_timelines import timelines_section
 from ._sections import (
     audit_section,
     engine_section,
@@ -84,6 +85,7 @@ def render(run: KeptRun) -> str:
                 servers_section(run),
                 faults_section(run, back),
                 audit_section(run),
+                timelines_section(run.result.get("timelines")),
                 _environment(run),
                 _scenario(run),
                 _files(run),

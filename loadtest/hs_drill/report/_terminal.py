@@ -16,6 +16,7 @@ from hs_drill.metrics import Batch, Latencies, OperationTotals, RunTotals
 from hs_drill.store import RunDirectory, analyze_command
 from hs_drill.verdict import NO_TIME_LEFT
 
+from ._row_timelines import timeline_lines
 from ._words import expectation_of, place_of, row_of
 
 __all__ = ["PlainConsole", "print_no_verdict", "print_summary", "print_verdict", "progress_line"]
@@ -26,6 +27,9 @@ WIDTH = 110
 MAX_ERRORS = 20
 MAX_FINDINGS = 5
 """For each check of the audit. `result.json` has more."""
+MAX_TIMELINES = 5
+MAX_OPERATIONS = 6
+"""Of a row's timeline; twice as many where everything is explained."""
 
 
 class PlainConsole(Console):
@@ -103,8 +107,11 @@ _SIGNS = {
 }
 
 
-def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, console: Console | None = None) -> None:
-    """Print the verdict of a run, and the expectations that do not hold; with `explain` all expectations."""
+def print_verdict(
+    result: dict[str, Any], directory: str, *, explain: bool, timelines: bool = False, console: Console | None = None
+) -> None:
+    """Print the verdict of a run, and the expectations that do not hold; with `explain` all expectations. `timelines`: also
+    what happened to rows for which one does not hold."""
     console = console or PlainConsole()
     if not console.is_terminal:
         console.width = WIDTH
@@ -118,6 +125,8 @@ def print_verdict(result: dict[str, Any], directory: str, *, explain: bool, cons
         console.print(table)
     for name, check in (result["audit"] or {}).items():
         _print_check(name, check, expectation_of(name, result["expectations"]), console)
+    if timelines:
+        _print_timelines(result, console, explain=explain)
     style = _VERDICT_STYLES.get(result["exit_code"], "bold red")
     console.print(Text(f"verdict: {result['verdict']}", style=style), soft_wrap=True)  # one line, for programs as well
     for line in result["advice"]:
@@ -156,6 +165,24 @@ def _print_check(name: str, check: dict[str, Any], expected: str | None, console
     elif expected in ("miss", "unknown"):
         for finding in check["findings"][:MAX_FINDINGS]:
             console.print(Text(f"  {name}: {row_of(finding)} {place_of(finding)}: {finding['line']}", style="red"))
+
+
+def _print_timelines(result: dict[str, Any], console: Console, *, explain: bool) -> None:
+    """What happened to the first row for which an expectation does not hold; with `explain`, to more rows with findings."""
+    timelines = result.get("timelines") or {"rows": [], "left_out": 0, "failed": ""}
+    if timelines["failed"]:
+        console.print(Text(f"  the histories could not be searched for the rows with findings: {timelines['failed']}"))
+    rows = [row for row in timelines["rows"] if explain or _is_missed(row, result["expectations"])]
+    shown = rows[: MAX_TIMELINES if explain else 1]
+    for row in shown:
+        for line in timeline_lines(row, MAX_OPERATIONS * (2 if explain else 1)):
+            console.print(Text(f"  {line}"), soft_wrap=True)
+    if more := len(rows) - len(shown):
+        console.print(Text(f"  the report draws {counted(more, 'more row', 'more rows')} (analyze --html FILE)"))
+
+
+def _is_missed(row: dict[str, Any], judged: list[dict[str, Any]]) -> bool:
+    return any(expectation_of(name, judged) in ("miss", "unknown") for name, _ in row["findings"])
 
 
 def _print_errors(totals: RunTotals, names: list[str], console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,17 @@ def judge_run(
         "operations": totals_of(directory.batches()),
         "engine": engine_result(judgement.engines, open_loop=scenario.load.open),
         "at_edges": judgement.edges,
-        "audit": found.to_dict() if found is not None else None,
+        **_audit_result(found),
         **end.to_dict(),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
+
+
+def _audit_result(found: Audit | None) -> dict[str, Any]:
+    """The part of `result.json` that is about the audit."""
+    if found is None:
+        return {"audit": None, "timelines": None}
+    return {"audit": found.to_dict(), "timelines": asdict(found.timelines)}
 
 
 def _unaudited(scenario: Scenario) -> str:
