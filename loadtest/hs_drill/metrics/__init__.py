@@ -17,6 +17,7 @@ from ._batch import (
     total_of,
 )
 from ._csv import totals_of, write_latencies
+from ._outages import OFTEN, Outage
 from ._percentiles import CHARTED, PERCENTILES, percentile, rank
 from ._series import Series, TimeAxis, axis_of, busy_of, series_of
 from ._timeline import EDGE, NOTHING, PHASES, FaultWindow, Timeline
@@ -29,6 +30,7 @@ __all__ = [
     "NOTHING",
     "NOT_STARTED",
     "NOT_THERE",
+    "OFTEN",
     "OTHER_ERRORS",
     "PERCENTILES",
     "PHASES",
@@ -40,6 +42,7 @@ __all__ = [
     "Latencies",
     "OperationBatch",
     "OperationTotals",
+    "Outage",
     "RunTotals",
     "Series",
     "Standing",

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ._batch import ALL, Batch, Begun, OperationBatch, sum_of
+from ._outages import Covered, Outage
 
 __all__ = ["EDGE", "NOTHING", "PHASES", "FaultWindow", "Timeline"]
 
@@ -136,6 +137,7 @@ class Timeline:
             start, self.end = min(start, batch.start), max(self.end, batch.end)
             self.load_end = max(self.load_end, batch.under_load[1])
             longest = max(longest, batch.end - batch.start)
+        self._longest = longest
         self.start = start if start < math.inf else 0.0
         # A busy engine ends its batches late, so a batch somewhat longer than a slot counts as one slot.
         self.slot = SLOT * max(math.ceil(longest / SLOT - 0.5), 1)
@@ -146,6 +148,8 @@ class Timeline:
         self._ended: Counter[tuple[str, str]] = Counter()
         """By phase and operation: how many succeeded in the time of the phase."""
         self._lasted: dict[str, _Union] = {}
+        self._succeeded: dict[str, Covered] = {ALL: Covered()}
+        """When each operation may have succeeded, of the time under load."""
         for batch in batches:
             self._add(batch)
 
@@ -158,6 +162,9 @@ class Timeline:
             before, ok = slot.get(name, NOTHING), operation.ok.total()
             slot[name] = Done(before.ok + ok, before.failed + operation.failed.total())
             self._ended[phase_of_time, name] += ok
+            if ok and since < until:
+                for one in (name, ALL):
+                    self._succeeded.setdefault(one, Covered()).add(since, until)
         for phase, name, operation in self.by_phase(batch):
             self._totals.setdefault((phase, name), OperationBatch()).add(operation)
 
@@ -209,6 +216,20 @@ class Timeline:
     def throughputs(self) -> dict[tuple[str, str], float | None]:
         """`throughput` of every phase and operation (and `ALL`)."""
         return {(phase, name): self.throughput(phase, name) for phase in PHASES for name in (*self.names(), ALL)}
+
+    def outages(self) -> dict[str, Outage]:
+        """The longest time without a success of every operation that was executed, and of `ALL`; empty if none was."""
+        return {name: self._outage(name) for name in (*self.names(), ALL)} if self.counted else {}
+
+    def _outage(self, name: str) -> Outage:
+        start, end = self._succeeded.get(name, Covered()).longest_gap(self.start, self.load_end)
+        ok = sum(count for (_, one), count in self._ended.items() if name in (ALL, one))
+        rest = self.seconds - (end - start)
+        rate = ok / rest if rest > 0 else 0.0
+        # The last success before it may have come at the start of its batch, and the first one after it at the end of its own.
+        most = min(end - start + 2 * self._longest, self.seconds)
+        on = {fault.name: None for fault in self.faults if fault.start < end and (fault.end is None or fault.end > start)}
+        return Outage(start - self.start, end - self.start, most, rate, not ok, tuple(on) if end > start else ())
 
     def _length(self, phase: str) -> float:
         if phase == "run":

@@ -32,7 +32,7 @@ from ._sections import (
     servers_section,
 )
 from ._shapes import result_class, row_heading, section, table
-from ._words import RESULTS, exit_code_of, quantity
+from ._words import RESULTS, exit_code_of, longest_outage, quantity
 
 __all__ = ["render", "write_report"]
 
@@ -152,12 +152,13 @@ def _tiles(run: KeptRun) -> Element:
     count = everything.count + failures
     rate = everything.count / run.run_totals.seconds if run.run_totals.seconds else 0
     struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
-    checks = run.checks or {}
+    checks, outage = run.checks or {}, longest_outage(run.result.get("outages", {}))
     tiles: list[tuple[str, str, str]] = [
         *((what, _count_or_result(checks[name]), "") for name, what in AUDIT_TILES.items() if name in checks),
         ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
         *([("not started", f"{run.run_totals.not_started:,}", "")] if run.scenario.load.open else []),
         *_recovered(run),
+        *([("without any success", f"{outage:.2f}", " s")] if outage is not None else []),
         ("faults struck", f"{struck} of {len(run.faults)}", ""),
         ("operations", f"{count:,}", ""),
         ("throughput", f"{rate:,.0f}", " /s"),

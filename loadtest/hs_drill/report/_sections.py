@@ -14,7 +14,7 @@ from . import _charts as charts
 from ._kept_run import FaultSeen, KeptRun
 from ._markup import el
 from ._shapes import figure, number_cell, result_class, row_heading, section, table
-from ._words import expectation_of, place_of, row_of
+from ._words import expectation_of, outages, place_of, row_of
 
 __all__ = [
     "audit_section",
@@ -54,7 +54,9 @@ def operations_section(run: KeptRun) -> Element:
             " During: while any fault was certainly on. After: after a fault, while none was on. At the edges: operations that "
             "were, or may have been, under way while a fault struck or healed; they count for the whole run only."
         )
-    return section("Operations", table(headings, groups, caption))
+    told = [el("li", line) for line in outages(run.result.get("outages", {}))]
+    words = el("p", "Longest times without any success, from the start of the load:") if told else None
+    return section("Operations", table(headings, groups, caption), words, el("ul", told) if told else None)
 
 
 def servers_section(run: KeptRun) -> Element | None:

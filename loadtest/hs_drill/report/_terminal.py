@@ -17,7 +17,7 @@ from hs_drill.store import RunDirectory, analyze_command
 from hs_drill.verdict import NO_TIME_LEFT
 
 from ._row_timelines import timeline_lines
-from ._words import expectation_of, place_of, row_of
+from ._words import expectation_of, outages, place_of, row_of
 
 __all__ = ["PlainConsole", "print_no_verdict", "print_summary", "print_verdict", "progress_line"]
 
@@ -115,6 +115,8 @@ def print_verdict(
     console = console or PlainConsole()
     if not console.is_terminal:
         console.width = WIDTH
+    for line in outages(result.get("outages", {})):
+        console.print(Text(f"  {line}", style="red"), soft_wrap=True)
     _print_engine(result["engine"], console)
     table = Table(box=None, show_header=False, padding=(0, 1))
     for judged in result["expectations"]:

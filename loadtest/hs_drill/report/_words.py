@@ -7,6 +7,7 @@ from typing import Any
 
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
+from hs_drill.metrics import ALL
 from hs_drill.scenario import Expect, Load, Scenario, ValueSize, operation_words
 from hs_drill.verdict import audit_expectations
 
@@ -17,6 +18,8 @@ __all__ = [
     "expectation_of",
     "expectations",
     "load",
+    "longest_outage",
+    "outages",
     "place_of",
     "quantity",
     "row_of",
@@ -33,6 +36,8 @@ EXIT_CODES: dict[int, str] = {
     ExitCode.INCONCLUSIVE: "something could not be judged",
     ExitCode.ENDED_EARLY: "SIGTERM, SIGHUP or Ctrl-C ended the run before its time",
 }
+OUTAGE_SECONDS = 1.0
+"""Shorter times without a success are not told."""
 SPLIT_BRAIN = "two servers were open for writes at once"
 RESULTS = {
     "pass": ("✓", "pass"),
@@ -73,6 +78,39 @@ def place_of(finding: Mapping[str, Any]) -> str:
     return f"at {finding['time']:.3f} s, {during}"
 
 
+def longest_outage(found: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """Seconds of the longest time without a success that `outages` tells; None if it tells none."""
+    told = _told_outages(found)
+    return max(one["seconds"] for one in told.values()) if told else None
+
+
+def outages(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """When nothing succeeded, by operation, the longest time first. Times count from the start of the load."""
+    lines = []
+    for name, one in sorted(_told_outages(found).items(), key=lambda pair: -pair[1]["seconds"]):
+        what = "" if name == ALL else f": {name}"
+        during = f", during {', '.join(one['faults'])}" if one["faults"] else ""
+        if one["never"]:
+            lines.append(f"nothing ever succeeded{what}")
+        else:
+            lines.append(f"nothing succeeded for {one['seconds']:.2f} s{what}, from {one['start']:.2f} s on{during}")
+    return lines
+
+
+def _told_outages(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Without what is short, of rare operations, or said by that of all operations."""
+    whole = found.get(ALL)
+    told = {name: one for name, one in found.items() if one["shows"] and (one["never"] or one["seconds"] >= OUTAGE_SECONDS)}
+    if whole is None or ALL not in told:
+        return told
+    return {name: one for name, one in told.items() if name == ALL or not _is_part(one, whole)}
+
+
+def _is_part(one: Mapping[str, Any], whole: Mapping[str, Any]) -> bool:
+    around = one["start"] <= whole["start"] and one["end"] >= whole["end"]
+    return bool(around and one["never"] == whole["never"] and one["seconds"] - whole["seconds"] < OUTAGE_SECONDS)
+
+
 def quantity(name: str, value: float | None) -> str:
     """A measured value or limit of the expectation `name`, with its unit; a dash for None."""
     if value is None:
@@ -84,7 +122,7 @@ def quantity(name: str, value: float | None) -> str:
             return f"{value:,.0f}/s"
         case "latency":
             return f"{value * 1e3:,.3f}".rstrip("0").rstrip(".") + " ms"
-        case "recovery" | "staleness":
+        case "recovery" | "staleness" | "outage":
             return f"{value:.3f}".rstrip("0").rstrip(".") + " s"
     return f"{value:,.0f}"
 
@@ -126,6 +164,8 @@ def _measured(expect: Expect) -> Iterator[tuple[str, str]]:
     for phase, limit in expect.availability.limits().items():
         name = "availability"
         yield _in(name, phase), f"at least {quantity(name, limit)} of the operations succeed {_when(phase)}"
+    if expect.outage is not None:
+        yield "outage", f"no operation that succeeds often goes {expect.outage:g} s without a success"
     for phase, limit in expect.throughput.limits().items():
         yield (
             _in("throughput", phase),

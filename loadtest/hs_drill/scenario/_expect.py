@@ -96,6 +96,8 @@ class Expect(Model):
 
     availability: Annotated[Phases[Share], ByPhase] = Phases[Share]()
     """At least this share of the operations succeeds."""
+    outage: Seconds | None = None
+    """No operation that succeeds often goes longer than this without a success, nor do all of them together."""
     throughput: Annotated[Phases[Rate], ByPhase] = Phases[Rate]()
     """At least this many operations succeed per second, on average."""
     latency: Latency = Latency()
@@ -126,6 +128,13 @@ class Expect(Model):
     must be such reads. `false`: they need not. If not given, they must where no lost write explains it."""
     replicas_agree: bool = False
     """At the end every other server holds the same rows as the primary."""
+
+    @field_validator("outage")
+    @classmethod
+    def _judgeable(cls, outage: float | None) -> float | None:
+        if outage is not None and outage < 1:
+            raise ValueError(f"must be 1s or more, because successes are counted in quarters of a second, not {outage:g} s")
+        return outage
 
     @field_validator("errors")
     @classmethod

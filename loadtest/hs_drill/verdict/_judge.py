@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.audit import Audit
-from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Timeline, percentile, rank
+from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Outage, Timeline, percentile, rank
 from hs_drill.scenario import Expect, Latency, is_kind, operation_words
 
 from ._audit_expectations import SPLIT_BRAIN, judge_audit
 from ._engine_limit import Engines, EngineTotal
 from ._judged import Judged, Result, unknown
+from ._outage import judge_outage, outages_result
 from ._recovery import OBSERVED_SECONDS, FaultRecovery, recoveries
 
 __all__ = [
@@ -58,6 +59,8 @@ class Judgement:
     """When the counted part of the run began, in Unix time."""
     edges: int = 0
     """Operations that count for no phase: they were under way while a fault struck or healed."""
+    outages: Mapping[str, Outage] = field(default_factory=dict)
+    """The longest time without a success of each operation, and of all."""
 
     @property
     def exit_code(self) -> int:
@@ -96,7 +99,8 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         judged = [{**asdict(one), "result": one.result.value} for one in self.judged]
-        return {"verdict": self.verdict, "exit_code": self.exit_code, "expectations": judged}
+        outages = outages_result(self.outages)
+        return {"verdict": self.verdict, "exit_code": self.exit_code, "expectations": judged, "outages": outages}
 
 
 def judge(
@@ -122,6 +126,7 @@ def judge(
     engines = Engines(batches, timeline.phase_at, open_loop=open_loop)
     judged = [
         *_availability(expect, timeline),
+        *judge_outage(expect.outage, timeline),
         *_throughput(expect, timeline),
         *_latency(expect.latency, timeline, batches, engines),
         *_errors(expect, timeline),
@@ -137,6 +142,7 @@ def judge(
         engines.by_phase(),
         timeline.start,
         _at_edges(timeline),
+        timeline.outages(),
     )
 
 

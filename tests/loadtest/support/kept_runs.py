@@ -77,6 +77,8 @@ class HandMade:
     error: str = ERROR
     lost: Iterable[int] = ()
     """Which of the inserts, counted from 0, are missing at the end."""
+    silent: tuple[float, float] = (0.0, 0.0)
+    """From when to when no operation ends."""
     idle: bool = False
     """Whether the run has no operations at all."""
     busy: float | None = None
@@ -121,7 +123,7 @@ class HandMade:
         return History(path).header.unix(Clock()())
 
     def _batch(self, start: float, at: float) -> Batch:
-        if self.idle:
+        if self.idle or self.silent[0] <= at < self.silent[1]:
             return Batch(start + at, start + at + BATCH)
         failing = self.fault is not None and self.fault[1] <= at < self.fault[1] + FAILING_SECONDS
         ok = Counter({400: 50, 600: 40, 900: 9, 4000: 1} if not failing else {700: 50, 90_000: 40, 150_000: 5})
