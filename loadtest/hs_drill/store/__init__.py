@@ -18,6 +18,7 @@ from ._events import (
 )
 from ._final_state import MOST_WRONG_ROWS, FinalState, FinalStateError, WrongRow, write_final_state
 from ._history import History, HistoryError, HistoryWriter, unix_faults
+from ._read_history import RecordedOperation, RunHistory, read_history, state_of
 from ._records import (
     ANOTHER,
     MOST_OPERATIONS,
@@ -73,8 +74,10 @@ __all__ = [
     "MixOperation",
     "Operation",
     "Outcome",
+    "RecordedOperation",
     "RunDirectory",
     "RunDirectoryError",
+    "RunHistory",
     "TwoPrimaries",
     "WrongRow",
     "analyze_command",
@@ -85,7 +88,9 @@ __all__ = [
     "header_of",
     "operation_code",
     "primaries_at_once",
+    "read_history",
     "require_place",
+    "state_of",
     "unix_faults",
     "write_final_state",
 ]

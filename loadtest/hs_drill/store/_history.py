@@ -298,6 +298,11 @@ class History:
         except BlockError as error:
             raise HistoryError(f"{self.path}: {error}") from error
 
+    @property
+    def record_size(self) -> int:
+        """Bytes of an operation."""
+        return self._record.size
+
     def records(self) -> Iterator[Record]:
         """Every operation, by ascending end."""
         worker = self.header.worker
