@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("hs_drill.cli._init", "write a scenario: from a table of your own, or an example"),
     "restore": ("hs_drill.cli._restore", "put back what a run has changed in a table of your own"),
     "analyze": ("hs_drill.cli._analyze", "judge a kept run again"),
+    "export": ("hs_drill.cli._export", "write the history of a kept run for other programs: Jepsen's checkers, pandas, DuckDB"),
     "compare": ("hs_drill.cli._compare", "show two kept runs side by side"),
     "drills": ("hs_drill.cli._drills", "run the scenarios that state their verdict, and compare"),
     "cluster": ("hs_drill.cli._cluster", "start servers without a load"),
