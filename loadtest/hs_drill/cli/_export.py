@@ -131,7 +131,12 @@ def _export_edn(
 
     operations = _Counted(history, history.size)
     folder = target.absolute().parent if target is not None else directory.path if os.access(directory.path, os.W_OK) else None
-    jepsen.write(out, operations, history.events, _held_before(directory, scenario.table.rows, table), after, header, folder)
+    before = _held_before(directory, scenario.table.rows, table)
+
+    def watched(lines: Iterable[T], about: int) -> Iterable[T]:
+        return _Counted(lines, about, "lines written")
+
+    jepsen.write(out, operations, history.events, before, after, header, folder, watched)
     parts = [f"exported {counted(jepsen.operations, 'operation')}"]
     parts += [f"left out {count:,} {reason}" for reason, count in sorted(jepsen.left_out.items())]
     if jepsen.decrements:
@@ -186,9 +191,12 @@ def _held_in(state: FinalState) -> HeldBy:
 class _Counted(Iterable[T]):
     """Counts what passes, and says so on stderr from time to time. `about`: how many will come; 0 says nothing."""
 
-    def __init__(self, items: Iterable[T], about: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, items: Iterable[T], about: int, done: str = "operations read", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._items = items
         self._about = about
+        self._done = done
         self._clock = clock
         self.count = 0
 
@@ -197,7 +205,7 @@ class _Counted(Iterable[T]):
         for item in self._items:
             self.count += 1
             if self.count % LOOK_EVERY == 0 and self._about and self._clock() >= due:
-                sys.stderr.write(f"{self.count:,} of about {max(self._about, self.count):,} operations read\n")
+                sys.stderr.write(f"{self.count:,} of about {max(self._about, self.count):,} {self._done}\n")
                 sys.stderr.flush()
                 due = self._clock() + QUIET_SECONDS
             yield item

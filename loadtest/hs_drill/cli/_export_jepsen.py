@@ -184,9 +184,11 @@ class JepsenHistory:
         after: HeldBy | None,
         header: Callable[[], Iterable[str]],
         folder: Path | None,
+        watched: Callable[[Iterable[_Moment | Event], int], Iterable[_Moment | Event]] = lambda lines, about: lines,
     ) -> None:
         """`before` and `after` say what the rows held; `after` is None if that is not known. `header` gives comments for the
-        beginning of the file, and is called when all operations have been read. `folder` takes the temporary file."""
+        beginning of the file, and is called when all operations have been read. `folder` takes the temporary file. `watched` is
+        given the lines, and about how many there will be, to follow the progress."""
         self._texts = _Texts({"": 0})
         self._touched, self._deleted = _RowSet(), _RowSet()
         self._index = 0
@@ -199,7 +201,7 @@ class JepsenHistory:
             # Of a single row none: Knossos' own command line expects no other processes than the row's.
             nemesis = [event for event in events if event.kind != ANSWERED_WRITES and self.row is None]
             merged: Iterator[_Moment | Event] = heapq.merge(moments, nemesis, key=lambda one: one.time)
-            for one in merged:
+            for one in watched(merged, 2 * self.operations):
                 if isinstance(one, Event):
                     self._write_event(out, one)
                 else:

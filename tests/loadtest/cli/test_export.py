@@ -205,6 +205,17 @@ def test_any_history_comes_out_well_formed(ops: list[Op], workload: str) -> None
         assert len((base / "lines").read_text().splitlines()) == len(ops)
 
 
+def test_what_waits_on_the_disk_comes_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_export_jepsen, "SORTED_AT_ONCE", 3000)
+    rng = random.Random(5)
+    moments = [_export_jepsen._Moment(rng.randrange(-(10**6), 10**6), *[rng.randrange(2)] * 13) for _ in range(10_000)]
+    with (tmp_path / "parts").open("w+b") as file:
+        sorter = _export_jepsen._Sorter(file)
+        for moment in moments:
+            sorter.add(moment)
+        assert list(sorter) == sorted(moments)
+
+
 def included(op: Op, workload: str) -> bool:
     reads, steps = op.operation in ("get", "find"), op.operation in ("incr", "decr")
     if op.key <= 0:
@@ -372,7 +383,7 @@ def test_a_closed_pipe_is_left_to_the_program(tmp_path: Path, monkeypatch: pytes
 def test_progress_is_told_after_two_seconds(capsys: pytest.CaptureFixture[str]) -> None:
     seconds = iter([0.0, 1.9, 2.0, 2.1, 3.9, 4.2, 4.3])
     clock = iter([next(seconds) for _ in range(7)])
-    count = _export._Counted(range(4096 * 4), 10_000, lambda: next(clock))
+    count = _export._Counted(range(4096 * 4), 10_000, clock=lambda: next(clock))
     assert list(count) == list(range(4096 * 4))
     assert capsys.readouterr().err.splitlines() == [
         "8,192 of about 10,000 operations read",
