@@ -139,9 +139,8 @@ def audit(
         checker.add_left_out(left_out)
     checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
-    events = _events(histories)
     timelines = timelines_of(histories, final, checks, context)
-    return Audit(checks, events, context.faults, context.origin, context.takeover, timelines)
+    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover, timelines)
 
 
 def _events(histories: Sequence[History]) -> list[Event]:
