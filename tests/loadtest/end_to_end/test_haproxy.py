@@ -69,6 +69,9 @@ def router(owner: Owner, which: str) -> Iterator[None]:
             said = (owner.directory / "router.out").read_text
             wait_until(lambda: "writes/reader-1 is DOWN" in said(), lambda: f"HAProxy does not ask: {said()}")
         yield
+    except BaseException:
+        print((owner.directory / "router.out").read_text())  # shown with a test that fails
+        raise
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

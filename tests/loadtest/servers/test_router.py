@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.servers import execute_sql
+from hs_drill.servers import _one_server, execute_sql
 from hs_drill.servers._external import ExternalControl
 from hs_drill.servers._followers import written_through
 from hs_drill.servers._router import Behind, SeenRouter, ask_router, require_router
@@ -87,6 +87,34 @@ def test_a_router_may_lead_to_every_server_with_a_port_for_writes() -> None:
     cluster = Cluster("external", "", "", servers)
     assert [server.name for server in written_through(cluster)] == ["writer"]
     assert [server.name for server in written_through(replace(cluster, router=ROUTER))] == ["writer", "standby"]
+
+
+@pytest.mark.parametrize(
+    "rise, behind",
+    [
+        ({"writer": lambda more: more}, ("writer",)),
+        ({"writer": lambda more: more + 1, "standby": lambda _: 1}, ("writer",)),
+        ({"writer": lambda more: more // 2, "standby": lambda more: more - more // 2}, ("writer", "standby")),
+        ({"writer": lambda more: 3 * more}, ()),
+        ({"writer": lambda _: 0, "standby": lambda _: -1}, ()),
+    ],
+    ids=["all", "others come and go", "spread", "others come in numbers", "none"],
+)
+def test_connections_are_found_by_how_the_servers_counts_rise(
+    monkeypatch: pytest.MonkeyPatch, rise: dict[str, Callable[[int], int]], behind: tuple[str, ...]
+) -> None:
+    opened = 0
+
+    def connected(*_: object) -> nullcontext[None]:
+        nonlocal opened
+        opened += 1
+        return nullcontext()
+
+    monkeypatch.setattr(_one_server, "_connected", connected)
+    monkeypatch.setattr(_one_server, "_count", lambda server, *_: 7 + (rise[server.name](opened) if opened else 0))
+    cursors = {name: (replace(ROUTER, name=name), None) for name in rise}
+    assert _one_server._step(cursors, "wr", ("ha", 9), "w", ExitStack()) == behind
+    assert opened >= _one_server.LEAST_MORE
 
 
 # ---- real servers
