@@ -108,7 +108,12 @@ class SplitBrain(Checker):
         line = _when(one, self.context.origin)
         if not self.context.one_clock:
             return line
-        writes, least = self.acknowledged[place], "at least " if self.context.missing else ""
+        writes = self.acknowledged[place]
+        if set(writes) == {""}:
+            least = "at least " if self.context.missing else ""
+            acknowledged = counted(writes[""], "write was", "writes were")
+            return f"{line}; {least}{acknowledged} acknowledged in that time; which server acknowledged them is not known"
+        least = "at least " if self.context.missing or writes[""] else ""
         by = [f"{name} {least}{counted(writes[name], 'write')}{self._first_of(place, name)}" for name in _in_order(writes, one)]
         more = f"; of {writes['']:,} more it is not known which server acknowledged them" if writes[""] else ""
         return f"{line}, and acknowledged in that time: {', '.join(by)}{more}"
