@@ -32,6 +32,7 @@ from ._sections import (
     servers_section,
 )
 from ._shapes import result_class, row_heading, section, table
+from ._told import Told, without_first
 from ._words import RESULTS, exit_code_of, longest_outage, quantity
 
 __all__ = ["render", "write_report"]
@@ -124,8 +125,14 @@ def _header(run: KeptRun) -> Element:
 def _why(run: KeptRun) -> list[Element]:
     """What does not hold, the gravest first; whether the load engine was the limit; and what to do."""
     missed = sorted((one for one in run.result["expectations"] if one["result"] in ("miss", "unknown")), key=_gravity)
+    told = Told(run.checks)
     shown = [
-        el("li", el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "), one["line"], class_=one["result"])
+        el(
+            "li",
+            el("strong", f"{RESULTS[one['result']][0]} {one['name']}: "),
+            told.line(one["name"], one["line"]),
+            class_=one["result"],
+        )
         for one in missed[:MAX_MISSED]
     ]
     if len(missed) > MAX_MISSED:
@@ -203,7 +210,7 @@ def _expectations(run: KeptRun) -> Element:
             row_heading(one["name"]),
             el("td", quantity(one["name"], one["measured"]), class_="number"),
             el("td", quantity(one["name"], one["limit"]), class_="number"),
-            el("td", one["line"], class_="long"),
+            el("td", without_first(one["line"], run.checks), class_="long"),
         )
         for one in sorted(judged, key=lambda one: order.index(one["result"]))
     ]

@@ -14,6 +14,7 @@ from . import _charts as charts
 from ._kept_run import FaultSeen, KeptRun
 from ._markup import el
 from ._shapes import figure, number_cell, result_class, row_heading, section, table
+from ._told import Told, without_first
 from ._words import expectation_of, outages, place_of, row_of
 
 __all__ = [
@@ -215,7 +216,7 @@ def audit_section(run: KeptRun) -> Element:
             f"The writes were measured and not audited: {why}." if why else "This run kept no history, so there is no audit."
         )
         return section("Audit of the writes", el("p", words, class_="soft"))
-    groups = []
+    groups, told = [], Told(None)
     for name, check in run.checks.items():
         tone, sign, word = AUDIT_RESULTS[check["verdict"]]
         if check["verdict"] == "false" and expectation_of(name, run.result["expectations"]) is None:
@@ -226,9 +227,9 @@ def audit_section(run: KeptRun) -> Element:
             row_heading(name),
             number_cell(f"{check['count']:,}"),
             number_cell(f"{check['possible']:,}"),
-            el("td", check["explanation"], class_="long"),
+            el("td", without_first(check["explanation"], {name: check}), class_="long"),
         )
-        groups.append(el("tbody", row, [_finding(finding) for finding in check["findings"]]))
+        groups.append(el("tbody", row, [_finding(finding, told.under(name, finding)) for finding in check["findings"]]))
     caption = (
         "Compares the acknowledged writes with what was read, and with what the primary held after everything had healed. "
         "Certain: no missing data can explain it. Possible: missing data may. Found: the check is violated, but the scenario "
@@ -237,11 +238,13 @@ def audit_section(run: KeptRun) -> Element:
     return section("Audit of the writes", table(["result", "check", "#certain", "#possible", "explanation"], groups, caption))
 
 
-def _finding(finding: dict[str, Any]) -> Element:
+def _finding(finding: dict[str, Any], under: str) -> Element:
+    """`under`: the check that told it before."""
+    line = f"told under {under}" if under else f"{place_of(finding)}: {finding['line']}"
     return el(
         "tr",
         el("td"),
         el("td", row_of(finding)),
-        el("td", f"{place_of(finding)}: {finding['line']}", colspan=3, class_="long"),
+        el("td", line, colspan=3, class_="long"),
         class_="finding",
     )

@@ -17,6 +17,7 @@ from hs_drill.store import RunDirectory, analyze_command
 from hs_drill.verdict import NO_TIME_LEFT
 
 from ._row_timelines import timeline_lines
+from ._told import Told
 from ._words import expectation_of, outages, place_of, row_of
 
 __all__ = ["PlainConsole", "print_no_verdict", "print_summary", "print_verdict", "progress_line"]
@@ -118,15 +119,16 @@ def print_verdict(
     for line in outages(result.get("outages", {})):
         console.print(Text(f"  {line}", style="red"), soft_wrap=True)
     _print_engine(result["engine"], console)
+    told = Told(result["audit"])
     table = Table(box=None, show_header=False, padding=(0, 1))
     for judged in result["expectations"]:
         word, style = _SIGNS[judged["result"]]
         if explain or judged["result"] in ("miss", "unknown"):
-            table.add_row(Text(word, style=style), Text(judged["name"]), Text(judged["line"]))
+            table.add_row(Text(word, style=style), Text(judged["name"]), Text(told.line(judged["name"], judged["line"])))
     if table.row_count:
         console.print(table)
     for name, check in (result["audit"] or {}).items():
-        _print_check(name, check, expectation_of(name, result["expectations"]), console)
+        _print_check(name, check, expectation_of(name, result["expectations"]), told, console)
     if timelines:
         _print_timelines(result, console, explain=explain)
     style = _VERDICT_STYLES.get(result["exit_code"], "bold red")
@@ -160,13 +162,14 @@ def print_no_verdict(directory: str, console: Console | None = None) -> None:
     console.print(Text(f"to judge what is kept: {analyze_command(directory)}"), soft_wrap=True)
 
 
-def _print_check(name: str, check: dict[str, Any], expected: str | None, console: Console) -> None:
-    """The first findings of a check. When the scenario expects nothing of it, one line is enough."""
+def _print_check(name: str, check: dict[str, Any], expected: str | None, told: Told, console: Console) -> None:
+    """The first findings of a check that were not told before. When the scenario expects nothing of it, one line is enough."""
     if check["verdict"] == "false" and expected is None:
-        console.print(Text(f"  {name}, of which nothing was expected: {check['explanation']}"))
+        console.print(Text(f"  {name}, of which nothing was expected: {told.line(name, check['explanation'])}"))
     elif expected in ("miss", "unknown"):
         for finding in check["findings"][:MAX_FINDINGS]:
-            console.print(Text(f"  {name}: {row_of(finding)} {place_of(finding)}: {finding['line']}", style="red"))
+            if not told.under(name, finding):
+                console.print(Text(f"  {name}: {row_of(finding)} {place_of(finding)}: {finding['line']}", style="red"))
 
 
 def _print_timelines(result: dict[str, Any], console: Console, *, explain: bool) -> None:

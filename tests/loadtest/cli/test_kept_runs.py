@@ -97,7 +97,8 @@ def test_a_lost_write_is_named_with_the_fault_that_was_on(run: Run, tmp_path: Pa
     code, out, _ = run("analyze", LOST.keep(tmp_path).path)
     assert code == 3
     assert "at 7.001 s during kill reader-1" in " ".join(out.split())
-    assert "lost: key 4504699138998342 at 7.001 s, during kill reader-1: the insert of version v" in " ".join(out.split())
+    assert "lost: key 4504699138998343 at 7.101 s, during kill reader-1: the insert of version v" in " ".join(out.split())
+    assert " ".join(out.split()).count("the insert of version v") == 2, "each finding is told once"
 
 
 def test_a_violated_check_without_an_expectation_is_a_line_beside_a_pass(tmp_path: Path) -> None:
