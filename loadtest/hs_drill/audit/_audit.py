@@ -24,6 +24,7 @@ from hs_drill.store import (
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
+from ._lags import Lags
 from ._linearizable import Linearizable
 from ._order_of_loss import reign_before
 from ._primaries import Primaries, primaries_of
@@ -72,6 +73,8 @@ class Audit:
     """The last promotion, if the promoted server was read back."""
     timelines: Timelines = field(default_factory=Timelines)
     """What happened to the rows that findings are about."""
+    lags: Lags | None = None
+    """How far the reads were behind over time; None if that is not known."""
 
     def __getitem__(self, name: str) -> Check:
         return self.checks[name]
@@ -140,7 +143,12 @@ def audit(
     checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     timelines = timelines_of(histories, final, checks, context)
-    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover, timelines)
+    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover, timelines, _lags(checkers))
+
+
+def _lags(checkers: Mapping[str, Checker]) -> Lags | None:
+    checker = checkers[StaleReads.name]
+    return checker.lags if isinstance(checker, StaleReads) and checker.context.one_clock else None
 
 
 def _events(histories: Sequence[History]) -> list[Event]:

@@ -11,6 +11,7 @@ from hs_drill.store import NO_COUNT
 from hs_drill.workload import ABSENT, INITIAL
 
 from ._checker import Check, Checker, Context, Validity
+from ._lags import Lags
 from ._register import ENDLESS, Read
 from ._row_history import RowCounter, RowHistory
 
@@ -60,6 +61,7 @@ class StaleReads(ReadChecker):
         super().__init__(context)
         self.stale = 0
         self.longest = 0
+        self.lags = Lags()
         within = f"lagged by more than {context.staleness:g} s" if context.staleness else "was stale"
         self.good = f"no read {within}"
         if context.staleness:
@@ -76,7 +78,9 @@ class StaleReads(ReadChecker):
         counted = [ENDLESS if counter.history is None else counter.history.first_end for counter in row.counters]
         behind = {id(seen.read): (counter, seen) for counter, seen in row.miscounted_reads if context.behind(seen)}
         for read in row.reads:
-            self.relevant += register.first_end < read.start or (read.n != NO_COUNT and counted[read.counter] < read.start)
+            if register.first_end < read.start or (read.n != NO_COUNT and counted[read.counter] < read.start):
+                self.relevant += 1
+                self.lags.examined(read.start - context.origin)
             replaced = register.replaced(read.state) if read.state in register.sources else None
             if replaced is not None and replaced < read.start:
                 # A missing history may hold a delete, which explains why the row was gone. No write brings an old state back.
@@ -92,6 +96,7 @@ class StaleReads(ReadChecker):
         behind = read.start - since
         self.stale += 1
         self.longest = max(self.longest, behind)
+        self.lags.stale(read.start - self.context.origin, behind)
         if behind > round(self.context.staleness * 1e9):
             line = f"a read saw {what} {behind / 1e9:.6f} s earlier"
             self.add_finding(row.key, line, read.start, certain=certain, columns=columns)

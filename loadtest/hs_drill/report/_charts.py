@@ -6,7 +6,7 @@ Positions are in units of the viewBox. Colours, dashes and fonts come from the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
@@ -15,7 +15,18 @@ from hs_drill.metrics import CHARTED, Series, TimeAxis
 from ._kept_run import FaultSeen, Mark
 from ._markup import Child, el
 
-__all__ = ["LEFT", "PLOT", "WIDTH", "Backdrop", "draw_busy", "draw_errors", "draw_faults", "draw_latency", "draw_throughput"]
+__all__ = [
+    "LEFT",
+    "PLOT",
+    "WIDTH",
+    "Backdrop",
+    "draw_busy",
+    "draw_errors",
+    "draw_faults",
+    "draw_lags",
+    "draw_latency",
+    "draw_throughput",
+]
 
 WIDTH, LEFT, RIGHT = 1080, 66, 74
 PLOT = WIDTH - LEFT - RIGHT
@@ -196,6 +207,41 @@ def draw_latency(back: Backdrop, series: Series, what: str) -> Element:
         _grid(_log_ticks(low, high), scale, _milliseconds),
         _time_axis(back, TOP, TOP + height),
         lines,
+        _labels(ends),
+    )
+
+
+Lag = tuple[float, float, float | None, float | None]
+"""From when to when (Unix time), and the median and the greatest lag then, in milliseconds; None if no read was stale."""
+
+
+def draw_lags(back: Backdrop, slots: Sequence[Lag], words: str) -> Element:
+    """How far stale reads were behind, on a logarithmic scale. A line at the bottom shows when reads were examined."""
+    height = 150
+    low, high = _decades([lag for slot in slots for lag in slot[2:] if lag is not None])
+    scale = _logarithmic(low, high, height)
+
+    def steps(values: Iterable[tuple[float, float, float | None]]) -> str:
+        return "".join(
+            f"M{back.x(since):.1f},{scale(lag):.1f}H{back.x(until):.1f}" for since, until, lag in values if lag is not None
+        )
+
+    median, most = ([(slot[0], slot[1], slot[place]) for slot in slots] for place in (2, 3))
+    ends = [
+        (name, scale(next(lag for _, _, lag in reversed(values) if lag is not None)), name)
+        for name, values in (("most", most), ("median", median))
+    ]
+    examined = "".join(f"M{back.x(since):.1f},{TOP + height + 3}H{back.x(until):.1f}" for since, until, *_ in slots)
+    return _svg(
+        "How far reads were behind",
+        f"{words} {_faults_in_words(back)}",
+        TOP + height + BOTTOM,
+        _bands(back, height),
+        _grid(_log_ticks(low, high), scale, _milliseconds),
+        _time_axis(back, TOP, TOP + height),
+        el("path", class_="line examined", d=examined),
+        el("path", class_="line median", d=steps(median)),
+        el("path", class_="line most", d=steps(most)),
         _labels(ends),
     )
 

@@ -19,6 +19,7 @@ from hs_drill.store import RunDirectory
 
 from . import _charts as charts
 from ._kept_run import KeptRun
+from ._lags import lags_section
 from ._markup import data, el, to_html
 from ._other_requests import other_requests_section
 from ._over_time import numbers_of, timeline_section, views_of
@@ -86,6 +87,7 @@ def render(run: KeptRun) -> str:
                 servers_section(run),
                 faults_section(run, back),
                 audit_section(run),
+                lags_section(run.result.get("lags"), back),
                 timelines_section(run.result.get("timelines")),
                 _environment(run),
                 _scenario(run),

@@ -93,17 +93,19 @@ def judge_run(
         "operations": totals_of(directory.batches()),
         "engine": engine_result(judgement.engines, open_loop=scenario.load.open),
         "at_edges": judgement.edges,
-        **_audit_result(found),
+        **_audit_result(found, histories),
         **end.to_dict(),
         "judged_at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
-def _audit_result(found: Audit | None) -> dict[str, Any]:
+def _audit_result(found: Audit | None, histories: Sequence[History]) -> dict[str, Any]:
     """The part of `result.json` that is about the audit."""
     if found is None:
-        return {"audit": None, "timelines": None}
-    return {"audit": found.to_dict(), "timelines": asdict(found.timelines)}
+        return {"audit": None, "timelines": None, "lags": None}
+    began = next((history.header.unix(found.origin) for history in histories), 0.0)
+    lags = None if found.lags is None else {"began": began, **found.lags.to_dict()}
+    return {"audit": found.to_dict(), "timelines": asdict(found.timelines), "lags": lags}
 
 
 def _unaudited(scenario: Scenario) -> str:
