@@ -34,7 +34,8 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
             given.append(_about_lost(scenario, primary, audit))
     if SPLIT_BRAIN in missed and not any(FENCE in line for line in given):
         given.append(f"Two servers were open for writes at once, and what one of them acknowledged the other may lack. {FENCE}")
-    if missed & {"staleness", "replicas_agree"} and _unlogged(scenario):
+    told = any(WRITE_THROUGH in line for line in given)
+    if missed & {"staleness", "replicas_agree"} and _unlogged(scenario) and not told:
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
         given += _about_unknown(unknown)

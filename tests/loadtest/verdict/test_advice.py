@@ -30,6 +30,15 @@ def test_why_writes_were_lost(cluster: str, primary: str, word: str) -> None:
     assert word in given
 
 
+def test_that_writes_straight_to_innodb_do_not_replicate_is_said_once() -> None:
+    scenario = parse_scenario("name: x\ncluster: {standby: true}\nmix: {insert: 1}\n", "s.yaml")
+    stale = Judged("staleness", Result.MISS, 9, 1, "")
+    (given,) = advice(scenario, [LOST, stale], "standby")
+    assert given.startswith("Stock MariaDB does not replicate writes straight to InnoDB: standby took over without them.")
+    (given,) = advice(scenario, [stale], "standby")
+    assert given.startswith("Writes straight to InnoDB never reach a reader")
+
+
 def test_on_external_servers_it_is_not_known_whether_another_took_over() -> None:
     servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
     scenario = parse_scenario(f"name: x\ncluster: {{kind: external, servers: {servers}}}\nmix: {{insert: 1}}\n", "s.yaml")
