@@ -19,11 +19,13 @@ from hs_drill.store import (
     History,
     HistoryFaultWindow,
     fault_windows,
+    former_primaries,
     primaries_at_once,
 )
 
 from ._checker import Check, Checker, Context, Validity
 from ._counters import AppliedTwice, Counters
+from ._fenced import Fenced
 from ._lags import Lags
 from ._linearizable import Linearizable
 from ._order_of_loss import reign_before
@@ -63,7 +65,8 @@ class Audit:
     """The results of all checkers."""
 
     checks: Mapping[str, Check]
-    """By their names: those of `CHECKERS`, `replicas`, and `split_brain` if two servers were seen to take writes at once."""
+    """By their names: those of `CHECKERS`, `replicas`, `split_brain` if two servers were seen to take writes at once, and
+    `fenced` if a promotion was seen."""
     events: Sequence[Event]
     """Of all histories, by time."""
     faults: Sequence[HistoryFaultWindow]
@@ -128,7 +131,7 @@ def audit(
     except Exception as error:
         failure = error
     context = _context(histories, final, workers, staleness, sampled, unreadable, table, later=before is not None)
-    used: tuple[type[Checker], ...] = (*CHECKERS, SplitBrain) if context.two_primaries else CHECKERS
+    used = [*CHECKERS, *((SplitBrain,) if context.two_primaries else ()), *((Fenced,) if context.former else ())]
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in used}
     try:
         if first is not None:
@@ -227,6 +230,7 @@ def _context(
         reign=_reign(events, final, missing),
         promotions=list(_promotions(primaries, faults)),
         two_primaries=primaries_at_once(events),
+        former=former_primaries(events),
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
         table=table,

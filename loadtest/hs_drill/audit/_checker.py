@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from hs_drill._counted import counted
-from hs_drill.store import MOST_WRONG_ROWS, HistoryFaultWindow, Operation, TwoPrimaries, WrongRow
+from hs_drill.store import MOST_WRONG_ROWS, Former, HistoryFaultWindow, Operation, TwoPrimaries, WrongRow
 from hs_drill.workload import DAMAGED, worker_of
 
 from ._counter_history import MiscountedRead
@@ -119,6 +119,8 @@ class Context:
     """When servers were promoted: from when on each may have been the primary, and from when on it was."""
     two_primaries: Sequence[TwoPrimaries] = ()
     """When two servers were open for writes at once."""
+    former: Sequence[Former] = ()
+    """What was seen of each former primary."""
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
     earliest_start: int = 0

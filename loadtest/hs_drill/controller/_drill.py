@@ -16,8 +16,8 @@ from hs_drill.metrics import write_latencies
 from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, TableLock
-from hs_drill.store import CONTROLLER, HistoryWriter, RunDirectory, environment
+from hs_drill.servers import Control, FormerPrimary, Lapse, TableLock
+from hs_drill.store import CONTROLLER, FORMER_PRIMARY, SEMISYNC_OFF, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
 
 from ._before_image import keep_before_image
@@ -110,6 +110,7 @@ class Drill:
         """The server of the last promotion in the history, or the first primary."""
         control.on_promotion = self._on_seen_promotion
         control.on_two_primaries = self._on_two_primaries
+        control.on_seen = self._on_seen
         control.on_notice = listener.on_alarm
         self._scope = trio.CancelScope()
         self._healed = trio.Event()
@@ -201,6 +202,7 @@ class Drill:
     def _close(self) -> None:
         self._control.on_promotion = lambda server, seen, otherwise: None
         self._control.on_two_primaries = lambda old, new, since, until: None
+        self._control.on_seen = lambda seen: None
         self._history.close()
         self._release()
 
@@ -300,6 +302,16 @@ class Drill:
     def _on_two_primaries(self, old: str, new: str, since: float, until: float | None) -> None:
         last = None if until is None else round(until * 1e9)
         self._history.event("two-primaries", new, servers=[old, new], first=round(since * 1e9), last=last)
+
+    def _on_seen(self, seen: FormerPrimary | Lapse) -> None:
+        if isinstance(seen, Lapse):
+            last = None if seen.until is None else round(seen.until * 1e9)
+            self._history.event(SEMISYNC_OFF, seen.server, first=round(seen.since * 1e9), last=last, commits=seen.commits)
+            return
+        looks = {"open": seen.open, "closed": seen.closed}
+        times = {name: [[round(time * 1e9) for time in one] for one in given] for name, given in looks.items()}
+        details: dict[str, Any] = {"promoted": seen.promoted, "known": seen.known, **times}
+        self._history.event(FORMER_PRIMARY, seen.server, **details)
 
     # ---- reading back
 

@@ -10,6 +10,8 @@ from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import Scenario
 from hs_drill.store import (
     ANSWERED_WRITES,
+    FORMER_PRIMARY,
+    SEMISYNC_OFF,
     TWO_PRIMARIES,
     Batches,
     Event,
@@ -156,11 +158,12 @@ def _events(histories: Iterable[History]) -> Iterator[tuple[float, Event]]:
 def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
     """The events that are not faults. Takes events in order of time. Leaves out connections that come up for the first time.
 
-    Two primaries are marked at the first moment at which they were seen.
+    Two primaries, and a lapse of semi-synchronous replication, are marked at the first moment at which they were seen.
     """
     lost = set()
     at_once = set()
     for time, event in events:
+        name = event.name
         match event.kind:
             case "connection-lost":
                 lost.add(event.name)
@@ -172,8 +175,11 @@ def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
                     continue
                 at_once.add((event.name, first))
                 time += (first - event.time) / 1e9
-        if not event.kind.startswith("fault-") and event.kind != ANSWERED_WRITES:
-            yield Mark(time, event.kind, event.name)
+                name = " and ".join(event.details["servers"])
+            case kind if kind == SEMISYNC_OFF:
+                time += (event.details["first"] - event.time) / 1e9
+        if not event.kind.startswith("fault-") and event.kind not in (ANSWERED_WRITES, FORMER_PRIMARY):
+            yield Mark(time, event.kind, name)
 
 
 def faults_seen(events: Iterable[tuple[float, Event]]) -> list[FaultSeen]:

@@ -38,7 +38,8 @@ EXIT_CODES: dict[int, str] = {
 }
 OUTAGE_SECONDS = 1.0
 """Shorter times without a success are not told."""
-SPLIT_BRAIN = "two servers were open for writes at once"
+SERVERS = {"split_brain": "two servers were open for writes at once", "fenced": "a former primary was not fenced"}
+"""What an audit finds about servers."""
 RESULTS = {
     "pass": ("✓", "pass"),
     "miss": ("✗", "miss"),
@@ -60,8 +61,10 @@ def expectation_of(check: str, judged: Iterable[Mapping[str, Any]]) -> str | Non
 def exit_code_of(code: int, judged: Iterable[Mapping[str, Any]]) -> str:
     """The meaning of a run's exit code."""
     of_audit = [one["name"] for one in judged if one["result"] == "miss" and one["audit"]]
-    if code == ExitCode.AUDIT_FAILED and "split_brain" in of_audit:
-        return SPLIT_BRAIN if len(of_audit) == 1 else f"{EXIT_CODES[code]}, and {SPLIT_BRAIN}"
+    of_servers = [words for name, words in SERVERS.items() if name in of_audit]
+    if code == ExitCode.AUDIT_FAILED and of_servers:
+        of_writes = [EXIT_CODES[code]] if len(of_audit) > len(of_servers) else []
+        return ", and ".join([*of_writes, *of_servers])
     return EXIT_CODES[code]
 
 

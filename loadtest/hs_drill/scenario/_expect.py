@@ -128,6 +128,8 @@ class Expect(Model):
     must be such reads. `false`: they need not. If not given, they must where no lost write explains it."""
     replicas_agree: bool = False
     """At the end every other server holds the same rows as the primary."""
+    fenced: bool = False
+    """After each promotion on `external` servers, the former primary is closed for writes and acknowledges none."""
 
     @field_validator("outage")
     @classmethod
@@ -156,5 +158,6 @@ class Expect(Model):
             **{name: bool(getattr(self, name)) for name in (*SESSION_GUARANTEES, "no_resurrection")},
             "linearizable": self.linearizable is True,
             "replicas_agree": self.replicas_agree,
+            "fenced": self.fenced,
         }
         return [name for name, wanted in asked.items() if wanted]

@@ -193,6 +193,8 @@ class Scenario(Model):
             if self.table.existing:
                 why = f"needs the audit, which existing tables do not have: leave `{needing[0]}` out"
             raise PlacedError(("expect", needing[0]), why)
+        if self.expect.fenced and (self.cluster.kind not in ("auto", "external") or self.cluster.replication == "none"):
+            raise PlacedError(("expect", "fenced"), "is for servers of your own that replicate: kind external")
         self._check_expected_reads()
         for name in self.expect.latency.operations():
             if name not in (known := ("all", *self.mix.weights())):

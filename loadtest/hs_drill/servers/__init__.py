@@ -8,6 +8,7 @@ from ._control import Control, Rejoined, ReplicationStatus, Row
 from ._exact_rows import Exact, ExactRows, identity, leave_checks, log_statements
 from ._exact_values import exact_session
 from ._existing_table import require_existing
+from ._fencing import FormerPrimary
 from ._followers import require_followers
 from ._instance import State
 from ._key_sample import first_rows, sample_rows
@@ -18,6 +19,7 @@ from ._primary_watch import looks_every, watch_as_told
 from ._privileges import Privilege, grants, needed_by_load, needed_privileges, to_grant
 from ._replication_check import check_replication
 from ._router import SeenRouter, ask_router, require_router
+from ._semisync import Lapse
 from ._server_table import ServerTable, key_of
 from ._sql import as_cluster_errors, connect_sql, execute_sql, sql_error_code
 from ._table_lock import TableLock
@@ -30,6 +32,8 @@ __all__ = [
     "Control",
     "Exact",
     "ExactRows",
+    "FormerPrimary",
+    "Lapse",
     "LiveColumn",
     "LiveTable",
     "Privilege",

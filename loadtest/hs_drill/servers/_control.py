@@ -22,7 +22,9 @@ from ._instance import Instance, State
 
 if TYPE_CHECKING:
     from ._by_command import ByCommand
+    from ._fencing import FormerPrimary
     from ._primary_watch import PrimaryWatch
+    from ._semisync import Lapse
 
 Row: TypeAlias = tuple[Any, ...]
 """A value for each column of a table: as `trio_hs.Column` takes it, or as the server's driver gives it."""
@@ -108,6 +110,7 @@ class Control(ABC):
       on_promotion: called with each of them: the server, when it was seen, and when it was last seen otherwise.
       on_two_primaries: called when two servers were seen to take writes at once: the one that was promoted earlier, the other,
         from when and until when that is certain; None if until the end.
+      on_seen: called with each lapse of semi-synchronous replication, and with what was seen of each former primary.
       on_notice: called with a line for the user about who is the primary.
       primary_watch: sees who is the primary. None on the run's own servers, on servers that do not replicate, and on Galera.
       by_command: injects faults by commands of the user's own; None on the run's own servers, and if there are no commands.
@@ -128,6 +131,7 @@ class Control(ABC):
         self.promotions: list[Promotion] = []
         self.on_promotion: Callable[[str, float, float], None] = lambda server, seen, otherwise: None
         self.on_two_primaries: Callable[[str, str, float, float | None], None] = lambda old, new, since, until: None
+        self.on_seen: Callable[[FormerPrimary | Lapse], None] = lambda seen: None
         self.on_notice: Callable[[str], None] = lambda line: None
         self.on_galera = False
         self.by_command: ByCommand | None = None

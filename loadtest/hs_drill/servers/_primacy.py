@@ -19,6 +19,7 @@ from enum import Enum, auto
 
 from ._control import Promotion
 from ._promotions import Replication, change
+from ._semisync import SemisyncLook
 
 __all__ = ["Look", "Primacy", "Role", "TwoPrimaries"]
 
@@ -54,6 +55,8 @@ class Look:
     trouble: str = ""
     """Why it said nothing, in words."""
     down: bool = False
+    semisync: SemisyncLook | None = None
+    """What it said about its semi-synchronous replication; None if it was not asked, or has none."""
 
     @property
     def role(self) -> Role:

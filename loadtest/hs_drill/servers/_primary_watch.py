@@ -15,9 +15,11 @@ import trio
 from hs_drill._cluster import ClusterError, Server
 
 from ._control import Control, bounded
+from ._fencing import Fencing
 from ._primacy import Look, Primacy, Role, TwoPrimaries
 from ._primary_command import WhoIsPrimary, asked_owner
 from ._promotions import ANSWER_SECONDS, Promotions, Replication, lacks
+from ._semisync import STATUS, Lapse, Semisync, semisync_in
 from ._sql import Asking, asking, refused, run_all
 from ._writable import NOT_READ_ONLY, SOURCES, denied_sources, sources_in, why_not_writable
 
@@ -62,6 +64,11 @@ class PrimaryWatch:
         self._every = EVERY_SECONDS
         self._clock = clock
         self._told: list[TwoPrimaries] = []
+        self._lapsed: set[tuple[str, float]] = set()
+        self._fencing, self._semisync = Fencing(), Semisync()
+        self._first = control.primary
+        """The primary when the run began."""
+        self._queries = (_STATE, SOURCES, *((STATUS,) if control.cluster.replication == "semisync" else ()))
         self._suspected: tuple[str, str] | None = None
         """What `_lacking` has said of a server that was not seen as the primary yet."""
         self._last_owner = clock()
@@ -87,6 +94,8 @@ class PrimaryWatch:
         """A run begins. At `begun` nothing had changed since the servers were opened."""
         if not (self._primacy.promotions or self._primacy.doubt):
             self._primacy = self._new(begun)
+            self._fencing, self._semisync = Fencing(), Semisync()
+            self._first = self._control.primary
             self._last_owner = begun
 
     async def watch(self) -> None:
@@ -132,7 +141,7 @@ class PrimaryWatch:
             return Look(asked, self._clock(), None, trouble)
         try:
             with bounded(f"asking {server.name} whether it replicates", seconds), denied_sources(server):
-                (state,), sources = await ask.each(_STATE, SOURCES)
+                (state,), sources, *status = await ask.each(*self._queries)
         except ClusterError as error:
             down = refused(error) and await trio.to_thread.run_sync(_refuses, server, abandon_on_cancel=True)
             return Look(asked, self._clock(), None, str(error), down)
@@ -144,12 +153,16 @@ class PrimaryWatch:
             self._promotions.writer_id,
             int(state["id"]),
         )
-        return Look(asked, self._clock(), replication)
+        answered = self._clock()
+        semisync = semisync_in(status[0], asked, answered) if status else None
+        return Look(asked, answered, replication, semisync=semisync)
 
     # ---- what was seen
 
     def _see(self, server: Server, look: Look) -> None:
         self._primacy.see(server.name, look)
+        self._fencing.see(server.name, look)
+        self._semisync.see(server.name, look.semisync if look.role is Role.PRIMARY else None)
         self._report()
 
     def _report(self) -> None:
@@ -162,6 +175,10 @@ class PrimaryWatch:
             control.on_two_primaries(two.old, two.new, two.since, two.until)
         for two in primacy.two_primaries:
             self._tell(two)
+        while self._semisync.finished:
+            control.on_seen(self._tell_lapse(self._semisync.finished.pop(0)))
+        for lapse in self._semisync.lapses:
+            self._tell_lapse(lapse)
         if primacy.doubt:
             self._promotions.notice(primacy.doubt)
         elif primacy.promotions:
@@ -176,10 +193,21 @@ class PrimaryWatch:
                 f"two primaries: {two.old} and {two.new} are both open for writes (seen at {seconds:.1f} s)"
             )
 
+    def _tell_lapse(self, lapse: Lapse) -> Lapse:
+        if (lapse.server, lapse.since) not in self._lapsed:
+            self._lapsed.add((lapse.server, lapse.since))
+            seconds = max(0.0, lapse.since - self._primacy.begun)
+            self._control.on_notice(f"commits on {lapse.server} have waited for no replica (seen after {seconds:.1f} s)")
+        return lapse
+
     def end(self) -> None:
-        """Report the two primaries that there still are."""
+        """Report the two primaries and the lapses that there still are, and what became of each former primary."""
         for two in self._primacy.two_primaries:
             self._control.on_two_primaries(two.old, two.new, two.since, None)
+        for lapse in self._semisync.lapses:
+            self._control.on_seen(lapse)
+        for former in self._fencing.former(self._first, self._primacy.promotions):
+            self._control.on_seen(former)
 
     # ---- the owner's command
 
@@ -255,7 +283,7 @@ class PrimaryWatch:
     async def why_unknown(self) -> str:
         """Why it is not certain that `control.primary` took the last writes; "" if it is."""
         await self.look()
-        if not self._primacy.promotions:
+        if not (self._primacy.promotions or self._primacy.doubt):
             return await self._why_writer_unknown()
         if reason := self._primacy.why_unknown():
             return reason

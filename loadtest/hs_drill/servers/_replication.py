@@ -106,11 +106,11 @@ async def wait_replicated(cluster: Cluster, within: float = 10.0) -> None:
 
 async def wait_all_applied(replicas: Iterable[Server], position: str, within: float) -> None:
     """`wait_applied` for each. If one cannot get there, such as a former primary that is down or replicates from no server yet,
-    wait for the others all the same, and then raise its error."""
+    wait for the others all the same, and then raise the errors of all that cannot."""
     troubles: list[str] = []
     await run_all(*(collecting(troubles, partial(wait_applied, replica, position, within)) for replica in replicas))
     if troubles:
-        raise ClusterError(troubles[0])
+        raise ClusterError("; ".join(sorted(troubles)))
 
 
 async def wait_applied(replica: Server, position: str, within: float, *, promoting: bool = False) -> None:

@@ -8,14 +8,20 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ANSWERED_WRITES",
+    "FORMER_PRIMARY",
     "PROMOTION",
+    "SEMISYNC_OFF",
     "TWO_PRIMARIES",
     "Event",
+    "Former",
     "HistoryFaultWindow",
+    "Lapse",
     "TwoPrimaries",
     "fault_key",
     "fault_windows",
+    "former_primaries",
     "primaries_at_once",
+    "semisync_lapses",
 ]
 
 ANSWERED_WRITES = "answered-writes"
@@ -28,6 +34,14 @@ TWO_PRIMARIES = "two-primaries"
 """The kind of the events that say that two servers were seen to take writes at once: `servers` (the primary before, and the one
 that was promoted later, which also is the event's name), `first` and `last` (nanoseconds of the history's clock; `last` is None
 until the end of the run)."""
+
+FORMER_PRIMARY = "former-primary"
+"""The kind of the events that say what was seen of a server after another one took its place: `promoted`, `open` and `closed`
+(between which looks it took writes, or took none; pairs of nanoseconds of the history's clock), and `known` (whether the last
+look said which)."""
+SEMISYNC_OFF = "semisync-off"
+"""The kind of the events that say that the commits of a primary waited for no replica, at some time between `first` and `last`
+(nanoseconds of the history's clock; `last` is None until the end of the run). `commits`: how many did not, at least."""
 
 
 @dataclass(frozen=True)
@@ -122,3 +136,75 @@ def primaries_at_once(events: Iterable[Event]) -> list[TwoPrimaries]:
             one = TwoPrimaries(old, new, event.details["first"], event.details.get("last"))
             found[one[:3]] = one
     return sorted(found.values(), key=lambda one: one.first)
+
+
+class Former(NamedTuple):
+    """What was seen of a server after another one took its place."""
+
+    server: str
+    promoted: str
+    """The server that took its place."""
+    promoted_at: int
+    """When that was seen."""
+    until: int | None
+    """When it was promoted again itself, at the earliest; None if it was not."""
+    open: tuple[tuple[int, int], ...]
+    """Between which looks it took writes."""
+    closed: tuple[tuple[int, int], ...]
+    """Between which looks it took none."""
+    known: bool
+    """Whether the last look said which of both it was."""
+
+    def was_closed(self, start: int, end: int) -> bool:
+        """Whether it took no writes at both ends of this time, and at each look in between."""
+        return any(since <= start and end <= until for since, until in self.closed)
+
+    def was_never_seen_open(self, start: int, end: int) -> bool:
+        """Whether it was seen to take no writes before and after this time, and was silent at most in between, as a server that
+        is starting is."""
+        if not self.closed or start < self.closed[0][0] or end > self.closed[-1][1]:
+            return False
+        before = max(until for since, until in self.closed if since <= start)
+        after = min((since for since, until in self.closed if until >= end), default=end)
+        return not any(before <= since <= after for since, _ in self.open)
+
+
+def former_primaries(events: Iterable[Event]) -> list[Former]:
+    """The former primaries, as far as the events say what was seen of them, in the order of the promotions."""
+    ordered = sorted(events, key=lambda event: event.time)
+    promotions = [event for event in ordered if event.kind == PROMOTION]
+    found, begin = [], 0
+    for event in ordered:
+        if event.kind != FORMER_PRIMARY:
+            continue
+        place = next((n for n in range(begin, len(promotions)) if promotions[n].name == event.details["promoted"]), None)
+        if place is None:
+            continue  # the promotion is missing in a damaged history
+        begin = place + 1
+        again = next((one for one in promotions[begin:] if one.name == event.name), None)
+        until = None if again is None else again.time - round(again.details.get("seen_within", 0) * 1e9)
+        looks = {name: tuple((since, last) for since, last in event.details[name]) for name in ("open", "closed")}
+        promoted_at, known = promotions[place].time, event.details["known"]
+        found.append(Former(event.name, event.details["promoted"], promoted_at, until, looks["open"], looks["closed"], known))
+    return found
+
+
+class Lapse(NamedTuple):
+    """Commits of a primary waited for no replica, at some time between two moments."""
+
+    server: str
+    first: int
+    last: int | None
+    """None: until the end of the run."""
+    commits: int
+    """How many did not, at least."""
+
+
+def semisync_lapses(events: Iterable[Event]) -> list[Lapse]:
+    """When semi-synchronous replication was off, by the first moment."""
+    found = [
+        Lapse(event.name, event.details["first"], event.details["last"], event.details["commits"])
+        for event in events
+        if event.kind == SEMISYNC_OFF
+    ]
+    return sorted(found, key=lambda one: one.first)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
+from hs_drill._counted import counted
 from hs_drill.audit import Audit
 from hs_drill.scenario import Scenario, unaudited_writes
-from hs_drill.store import PROMOTION
+from hs_drill.store import PROMOTION, Lapse
 
-from ._audit_expectations import SPLIT_BRAIN
+from ._audit_expectations import FENCED, SPLIT_BRAIN
 from ._judge import ENDED
 from ._judged import Judged, Result
 
-__all__ = ["advice"]
+__all__ = ["about_lapses", "advice"]
 
 WRITE_THROUGH = (
     "With cluster.topology: write-through they replicate; docs/replication.md says how your own servers can do that."
 )
 
 FENCE = "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
+MOST_LAPSES = 3
 DURABLE = "Check how durable its commits are, and what else changes this table."
 
 
@@ -34,6 +36,8 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
             given.append(_about_lost(scenario, primary, audit))
     if SPLIT_BRAIN in missed and not any(FENCE in line for line in given):
         given.append(f"Two servers were open for writes at once, and what one of them acknowledged the other may lack. {FENCE}")
+    elif FENCED in missed and not any(FENCE in line for line in given):
+        given.append(FENCE)
     told = any(WRITE_THROUGH in line for line in given)
     if missed & {"staleness", "replicas_agree"} and _unlogged(scenario) and not told:
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
@@ -42,6 +46,25 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
     if why := unaudited_writes(scenario):
         given.append(f"Writes were measured, and not audited: {why}.")
     return given
+
+
+def about_lapses(lapses: Sequence[Lapse], origin: int) -> list[str]:
+    """That semi-synchronous replication was off. It decides no verdict: whether a write was lost by it, the audit knows."""
+    if not lapses:
+        return []
+    told = [_about_lapse(one, origin) for one in lapses[:MOST_LAPSES]]
+    told += [f"and {counted(len(lapses) - MOST_LAPSES, 'more time', 'more times')}"] if len(lapses) > MOST_LAPSES else []
+    return [
+        f"Semi-synchronous replication was off: {'; '.join(told)}. What was acknowledged meanwhile may be on one server only. "
+        "See rpl_semi_sync_master_timeout, and whether a replica that acknowledges was connected."
+    ]
+
+
+def _about_lapse(one: Lapse, origin: int) -> str:
+    since = f"{(one.first - origin) / 1e9:.3f}"
+    when = f"after {since} s until the end" if one.last is None else f"between {since} and {(one.last - origin) / 1e9:.3f} s"
+    commits = f", for at least {counted(one.commits, 'transaction')}" if one.commits else ""
+    return f"on {one.server} {when}{commits}"
 
 
 def _unlogged(scenario: Scenario) -> bool:

@@ -11,9 +11,9 @@ from hs_drill.scenario import SESSION_GUARANTEES, Expect
 
 from ._judged import Judged, Result, unknown
 
-__all__ = ["SPLIT_BRAIN", "audit_expectations", "judge_audit", "split_brain"]
+__all__ = ["FENCED", "SPLIT_BRAIN", "audit_expectations", "judge_audit", "split_brain"]
 
-LINEARIZABLE, SPLIT_BRAIN = "linearizable", "split_brain"
+LINEARIZABLE, SPLIT_BRAIN, FENCED = "linearizable", "split_brain", "fenced"
 GUARANTEES = {
     "monotonic_reads": "no user sees a row go back in time",
     "read_your_writes": "no user misses an own write",
@@ -49,6 +49,8 @@ def audit_expectations(expect: Expect) -> Iterator[tuple[str, str]]:
         yield LINEARIZABLE, "an order of the writes explains what the primary showed of every row"
     if expect.replicas_agree:
         yield "replicas_agree", "at the end every other server holds what the primary holds"
+    if expect.fenced:
+        yield FENCED, "after each promotion, the former primary takes no writes"
 
 
 def _at_most(limit: int | str, one: str, many: str) -> str:
@@ -91,6 +93,10 @@ def judge_audit(expect: Expect, audit: Audit | None) -> Iterator[Judged]:
         yield from _linearizable(audit[LINEARIZABLE], stated=expect.linearizable is True)
     if expect.replicas_agree:
         yield _true("replicas_agree", audit["replicas"], audit=True)
+    if expect.fenced and FENCED not in audit.checks:
+        yield unknown(FENCED, 0, "no promotion was seen, so there was no former primary to fence", audit=True)
+    elif expect.fenced:
+        yield _true(FENCED, audit[FENCED], audit=True)
 
 
 def split_brain(times: int, line: str) -> Judged:

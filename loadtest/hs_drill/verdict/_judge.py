@@ -5,8 +5,8 @@ states about it is unknown; a default one is not applicable, and counts for noth
 
 The exit code is that of the gravest result:
 
-- 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`), or two servers were
-  seen to take writes at once (`split_brain`);
+- 3: the audit of the writes failed (`lost`, `applied_twice`, `unexpected`, `counters`, `replicas_agree`), two servers were seen
+  to take writes at once (`split_brain`), or a former primary was not fenced (`fenced`);
 - 1: any other expectation was missed, an operation failed where nothing is expected, or a process of the harness died;
 - 5: SIGTERM, SIGHUP or Ctrl-C ended the run before its time;
 - 4: an expectation could not be judged;
@@ -26,7 +26,7 @@ from hs_drill.audit import Audit
 from hs_drill.metrics import EDGE, OTHER_ERRORS, PERCENTILES, Batch, FaultWindow, Outage, Timeline, percentile, rank
 from hs_drill.scenario import Expect, Latency, is_kind, operation_words
 
-from ._audit_expectations import SPLIT_BRAIN, judge_audit
+from ._audit_expectations import FENCED, SPLIT_BRAIN, judge_audit
 from ._engine_limit import Engines, EngineTotal
 from ._judged import Judged, Result, unknown
 from ._outage import judge_outage, outages_result
@@ -86,8 +86,9 @@ class Judgement:
                 return f"fail: {missed[0].line}"
             case 1:
                 return f"fail: {count[Result.MISS]} of {total} expectations missed"
-            case 3 if all(judged.name == SPLIT_BRAIN for judged in missed if judged.audit):
-                return f"fail: two servers were open for writes at once; {count[Result.MISS]} of {total} missed"
+            case 3 if (found := {judged.name for judged in missed if judged.audit}) <= {SPLIT_BRAIN, FENCED}:
+                what = "two servers were open for writes at once" if SPLIT_BRAIN in found else "a former primary was not fenced"
+                return f"fail: {what}; {count[Result.MISS]} of {total} missed"
             case 3:
                 return f"fail: the audit found writes that are not as acknowledged; {count[Result.MISS]} of {total} missed"
             case 5:

@@ -21,11 +21,12 @@ from hs_drill.store import (
     RunDirectory,
     fault_windows,
     primaries_at_once,
+    semisync_lapses,
     unix_faults,
 )
 from hs_drill.workload import rows_of
 
-from ._advice import advice
+from ._advice import about_lapses, advice
 from ._audit_expectations import split_brain
 from ._engine_limit import engine_result
 from ._judge import ENDED, HARNESS, Judgement, judge
@@ -87,7 +88,7 @@ def judge_run(
     return {
         **judgement.to_dict(),
         "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load) + _unaudited(scenario),
-        "advice": advice(scenario, judgement.judged, directory.primary(), found),
+        "advice": [*advice(scenario, judgement.judged, directory.primary(), found), *_lapses(histories)],
         "scenario": scenario.name,
         "server": directory.environment().get("server"),
         "operations": totals_of(directory.batches()),
@@ -205,6 +206,12 @@ def _split_brain(histories: Sequence[History]) -> Iterator[Judged]:
     if at_once:
         origin = min(history.header.monotonic_ns for history in histories)
         yield split_brain(len(at_once), split_brain_line(at_once, origin))
+
+
+def _lapses(histories: Sequence[History]) -> list[str]:
+    """When commits waited for no replica, although that was to be expected. The histories' events are known by now."""
+    lapses = semisync_lapses(event for history in histories for event in history.events)
+    return about_lapses(lapses, min((history.header.monotonic_ns for history in histories), default=0))
 
 
 def _missing_files(

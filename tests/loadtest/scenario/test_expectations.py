@@ -185,3 +185,19 @@ def test_kinds_of_error_match_the_client() -> None:
     for name in ERROR_CLASSES:
         for other in (*ERROR_CLASSES, *ERROR_ALIASES):
             assert is_kind(name, other) == issubclass(classes[name], classes[other]), (name, other)
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        "kind: mariadb",
+        "kind: external, replication: none, servers: [{name: writer, host: a, sql_port: 1}, \
+{name: reader-1, host: b, sql_port: 1}]",
+    ],
+)
+def test_a_fence_is_expected_of_servers_of_the_users_own(cluster: str) -> None:
+    text = "name: x\nmix: {insert: 1}\nexpect:\n  fenced: true\n"
+    assert_mistake(text, None)
+    assert_mistake(
+        f"{text}cluster: {{{cluster}}}\n", "4: expect.fenced: is for servers of your own that replicate: kind external"
+    )

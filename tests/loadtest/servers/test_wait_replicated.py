@@ -36,3 +36,15 @@ async def test_a_former_primary_that_is_no_replica_yet_does_not_end_the_waiting_
     with pytest.raises(ClusterError, match=r"it is not a replica$"):
         await control.wait_replicated()
     assert applied == [("reader-1", "standby's position")]
+
+
+async def test_each_replica_that_cannot_get_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait_applied(replica: Server, position: str, within: float) -> None:
+        await trio.lowlevel.checkpoint()
+        if replica.name != "standby":
+            raise ClusterError(f"{replica.name} has stopped")
+
+    monkeypatch.setattr(_replication, "wait_applied", wait_applied)
+    servers = [Server(name, name, 9998, 9999, "", "", sql_port=3306) for name in ("writer", "standby", "reader-1")]
+    with pytest.raises(ClusterError, match=r"^reader-1 has stopped; writer has stopped$"):
+        await _replication.wait_all_applied(servers, "0-1-1", 1.0)

@@ -43,6 +43,7 @@ expect:
   staleness: 1s
   monotonic_reads: true
   replicas_agree: true
+  fenced: true
 """
 SECOND = 1_000_000_000
 BATCH = 0.25

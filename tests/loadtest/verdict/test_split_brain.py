@@ -110,7 +110,7 @@ def test_the_report_shows_it(tmp_path: Path) -> None:
     assert page.row("✗ violated")[1:4] == ["split_brain", "1", "0"]
     assert "split brain1" in page.text, "a tile"
     assert "promotion standby, 8.00 s" in page.text
-    assert "two primaries standby, 9.00 s" in page.text, "when it was first seen, not when that was noted"
+    assert "two primaries writer and standby, 9.00 s" in page.text, "when it was first seen, not when that was noted"
     both = Page(report_of(replace(SPLIT, lost=[100]).keep(tmp_path / "both")))
     assert (
         "Exit code 3: the audit found writes that are not as acknowledged, and two servers were open for writes at once."
@@ -123,7 +123,7 @@ def test_a_time_that_is_noted_twice_is_marked_once(tmp_path: Path) -> None:
     twice = [*EVENTS, (when - 1, kind, name, {**details, "last": None})]
     directory, result = kept(HandMade(events=twice), tmp_path)
     assert of_split_brain(result)["measured"] == 1
-    assert "two primaries standby, 9.00 s" in Page(report_of(directory)).text
+    assert "two primaries writer and standby, 9.00 s" in Page(report_of(directory)).text
 
 
 def test_the_junit_file_has_a_failure(tmp_path: Path) -> None:
