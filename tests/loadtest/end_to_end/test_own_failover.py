@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from hs_drill.scenario._stated_verdict import stated_exit_code
 from hs_drill.servers._processes import Installation
 from hs_drill.store import CONTROLLER, Event, History, Operation, Outcome, RunDirectory
 from hs_drill.store._records import Record
-from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
+from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, judged, result_of
 from tests.loadtest.support.owner import NAMES, Owner
 from tests.support.patience import patience, slowness
 
@@ -97,11 +98,24 @@ def locust(owner: Owner, text: str) -> Iterator[Locust]:
         assert "Traceback" not in run.stderr, run.describe()
 
 
+def incident(owner: Owner, name: str) -> Path:
+    """A copy of an incident's folder, with the owner's ports. It runs scripts of the example, beside it."""
+    folder = owner.scripts.parent / "incidents" / name
+    if not folder.exists():
+        shutil.copytree(ROOT / "examples" / "incidents" / name, folder)
+        for path in folder.glob("*.yaml"):
+            given = yaml.safe_load(path.read_text())
+            given["cluster"]["servers"] = owner.servers
+            stated = [line for line in path.read_text().splitlines() if line.startswith("#")]
+            path.write_text("\n".join([*stated, yaml.safe_dump(given, sort_keys=False)]))
+    return folder
+
+
 @contextmanager
-def example(owner: Owner, name: str) -> Iterator[Locust]:
+def example(owner: Owner, name: str, folder: Path | None = None) -> Iterator[Locust]:
     """A run, without end, of a scenario of the example, in half its time, with users who think. How soon one fault follows the
     other is stretched like patience is."""
-    path = owner.scripts / f"{name}.yaml"
+    path = (folder or owner.scripts) / f"{name}.yaml"
     given = yaml.safe_load(path.read_text())
     given["load"] |= {"duration": "10m", "think_time": "5ms"}
     stretched = min(slowness(), 5.0) / 2
@@ -146,7 +160,7 @@ def test_a_semi_synchronous_primary_that_is_killed_and_replaced_loses_nothing(ow
         run.wait_for("fault over: rejoin writer", 120)
         wait_for_inserts(owner, run, "standby")
         assert end(run) == 0, run.describe()
-        assert judged(result_of(run))["lost"] == "pass"
+        assert judged(result_of(run))["lost"] == judged(result_of(run))["fenced"] == "pass"
         (promotion,) = events_of(run, "promotion")
         assert promotion.name == "standby"
     owner.wait_until_all_replicate_from("standby")
@@ -179,7 +193,12 @@ def test_a_promotion_by_somebody_else_is_seen_within_a_second_and_judged(owner: 
         done = time.monotonic_ns()
         run.wait_for("standby is the primary now")
         wait_for_inserts(owner, run, "standby")
+        if not announced:
+            owner.sql("standby", "SET GLOBAL rpl_semi_sync_master_enabled=0")
+            run.wait_for("commits on standby have waited for no replica")
         assert end(run) == 0, run.describe()
+        advice = " ".join(result_of(run)["advice"])
+        assert ("Semi-synchronous replication was off: on standby after" in advice) == (not announced)
         assert judged(result_of(run))["lost"] == "pass"
         (promotion,) = events_of(run, "promotion")
         assert promotion.name == "standby"
@@ -202,6 +221,77 @@ def test_an_old_primary_that_was_not_fenced_is_a_split_brain(owner: Owner) -> No
     only_on_one = ids_on(owner, "writer") ^ ids_on(owner, "standby")
     assert named & only_on_one, (named, only_on_one)
 
+
+@semisync
+@pytest.mark.parametrize("name", ["forked", "mended"])
+def test_a_semi_synchronous_primary_that_comes_back_ahead_forks_unless_it_takes_that_back(owner: Owner, name: str) -> None:
+    """examples/incidents/semisync-ahead."""
+    with example(owner, name, incident(owner, "semisync-ahead")) as run:
+        run.wait_for("fault over: rejoin writer", 120)
+        end(run)
+        result = result_of(run)
+        forked = name == "forked"
+        assert (judged(result)["lost"], judged(result)["fenced"]) == ("pass", "pass")
+        assert judged(result)["replicas_agree"] == ("miss" if forked else "pass"), run.describe()
+        named = {finding["key"] for finding in result["audit"]["replicas"]["findings"]}
+    ahead = ids_on(owner, "writer") - ids_on(owner, "standby")
+    assert bool(ahead) == forked
+    assert named >= ahead
+    if forked:
+        owner.run("reset.sh", "semisync")  # it replicates, and differs
+    else:
+        assert "Successfully truncated binlog file" in (owner.directory / "writer" / "log").read_text()
+        assert owner.sql("writer", "SELECT @@server_id") == [["1"]], "it was rebuilt"
+
+
+def test_the_commands_for_systemd_do_to_these_servers_what_they_say(servers: Owner, tmp_path: Path) -> None:
+    """examples/systemd, with small programs in the place of ssh, sudo and systemctl."""
+    for name, text in FAKES.items():
+        (program := tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        program.chmod(0o755)
+    commands = yaml.safe_load((ROOT / "examples" / "systemd" / "systemd.yaml").read_text())["cluster"]["commands"]
+    environment = {**os.environ, "MY_SERVERS": str(servers.directory), "SCRIPTS": str(servers.scripts)}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+
+    def carry_out(fault: str, key: str = "run") -> None:
+        argv = [text.format(host="db1.example", server="reader-1") for text in commands[fault][key]]
+        subprocess.run(argv, env=environment, check=True, timeout=patience(60))
+
+    servers.prepare("async")
+    for fault in ("kill", "stop"):
+        carry_out(fault)
+        assert not servers.is_alive("reader-1"), fault
+        carry_out(fault, "heal")
+        assert servers.is_up("reader-1"), fault
+    carry_out("pause")
+    assert servers.is_alive("reader-1")
+    assert not servers.is_up("reader-1", seconds=1)
+    carry_out("pause", "heal")
+    assert servers.is_up("reader-1")
+    ((before,),) = servers.sql("reader-1", "SELECT @@pseudo_thread_id")
+    carry_out("restart")
+    ((after,),) = servers.sql("reader-1", "SELECT @@pseudo_thread_id")
+    assert int(after) < int(before), "it was not restarted: connections are counted from its start"
+
+
+FAKES = {
+    "ssh": 'shift; exec "$@"\n',
+    "sudo": 'exec "$@"\n',
+    "systemctl": """\
+for last; do :; done
+name=${last#mariadb@}
+case "$1 $2" in
+    "kill --signal=KILL") exec "$SCRIPTS/kill.sh" "$name" ;;
+    "kill --signal=STOP") exec "$SCRIPTS/pause.sh" "$name" ;;
+    "kill --signal=CONT") exec "$SCRIPTS/resume.sh" "$name" ;;
+    "start "*) exec "$SCRIPTS/start.sh" "$name" ;;
+    "stop "*) exec "$SCRIPTS/stop.sh" "$name" ;;
+    "restart "*) "$SCRIPTS/stop.sh" "$name" && exec "$SCRIPTS/start.sh" "$name" ;;
+esac
+echo "systemctl does not know: $*" >&2
+exit 1
+""",
+}
 
 WRONG = {
     "kill writer": r"status 3.*nobody answers",

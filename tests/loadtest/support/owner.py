@@ -20,7 +20,13 @@ from tests.support.patience import patience, wait_until
 EXAMPLES = ROOT / "examples"
 NAMES = ("writer", "standby", "reader-1")
 
-CHANGED_BY_FAILOVER = {"read_only", "rpl_semi_sync_master_enabled", "rpl_semi_sync_slave_enabled", "server_id"}
+CHANGED_BY_FAILOVER = {
+    "init_rpl_role",
+    "read_only",
+    "rpl_semi_sync_master_enabled",
+    "rpl_semi_sync_slave_enabled",
+    "server_id",
+}
 """Variables that the owner's own scripts set when another server becomes the primary."""
 MOVING = re.compile(r"gtid_|last_gtid|timestamp|error_count|pseudo|rand_seed|_usec|identity|last_insert_id|in_transaction")
 """Variables that move by themselves."""
@@ -96,10 +102,9 @@ class Owner:
         """Run one of the owner's scripts."""
         return self._execute([str(self.scripts / script), *arguments], env or {})
 
-    def sql(self, name: str, statement: str) -> list[list[str]]:
-        text = self._execute(
-            ["sh", "-c", '. "$0"; sql "$1" "$2"', str(self._common / "common.sh"), name, statement], {"PATIENCE": "60"}
-        )
+    def sql(self, name: str, statement: str, seconds: int = 60) -> list[list[str]]:
+        command = ["sh", "-c", '. "$0"; sql "$1" "$2"', str(self._common / "common.sh"), name, statement]
+        text = self._execute(command, {"PATIENCE": str(seconds)})
         return [line.split("\t") for line in text.splitlines()]
 
     def _execute(self, command: Sequence[str], env: dict[str, str]) -> str:
@@ -122,9 +127,9 @@ class Owner:
             return False
         return True
 
-    def is_up(self, name: str) -> bool:
+    def is_up(self, name: str, seconds: int = 60) -> bool:
         try:
-            return self.sql(name, "SELECT 1") == [["1"]]
+            return self.sql(name, "SELECT 1", seconds) == [["1"]]
         except AssertionError:
             return False
 
