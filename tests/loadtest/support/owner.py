@@ -62,7 +62,8 @@ class Owner:
         shutil.copytree(EXAMPLES, self.scripts.parent)
         given = re.findall(r"^([\w-]+) +(\d+) +(\d+) +(\d+)$", (self.scripts / "servers.conf").read_text(), re.MULTILINE)
         others: dict[str, str] = defaultdict(lambda: str(free_port()))
-        for path in self.scripts.iterdir():
+        incidents = (self.scripts.parent / "incidents").rglob("*.yaml")  # they are about the servers of the first example
+        for path in (*self.scripts.iterdir(), *incidents):
             if path.suffix in (".conf", ".cfg", ".yaml"):
                 path.write_text(re.sub(r"\b\d{5}\b", lambda match: others[match[0]], path.read_text()))
         return {name: (int(others[sql]), int(others[read]), int(others[write])) for name, sql, read, write in given}
