@@ -64,6 +64,14 @@ def test_writes_that_it_acknowledged_between_two_looks_are_named(tmp_path: Path)
     assert all("by writer, after standby had been promoted" in finding.line for finding in check.findings)
 
 
+@pytest.mark.parametrize("at, count", [(3, 0), (6.5, 0), (8, 1)], ids=["before the promotion", "while closed", "in between"])
+def test_only_what_it_can_have_acknowledged_after_the_promotion_counts(tmp_path: Path, at: float, count: int) -> None:
+    events = [former("writer", "standby", closed=((6, 7), (9, 15))), answered("writer", at, at + 0.2)]
+    check = fenced(tmp_path, [insert(LOST, NEW, *times(at, at + 0.1))], *events, standby_from=12)
+    assert (check.count, check.possible) == (count, 0)
+    assert check.verdict is (Validity.FALSE if count else Validity.TRUE)
+
+
 def test_a_write_that_either_may_have_acknowledged_leaves_it_unknown(tmp_path: Path) -> None:
     events = [former("writer", "standby", closed=((9, 15),)), answered("writer", 7.9, 8.2)]
     check = fenced(tmp_path, [insert(LOST, NEW, *times(8, 8.1))], *events)
