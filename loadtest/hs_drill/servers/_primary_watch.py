@@ -283,7 +283,7 @@ class PrimaryWatch:
     async def why_unknown(self) -> str:
         """Why it is not certain that `control.primary` took the last writes; "" if it is."""
         await self.look()
-        if not (self._primacy.promotions or self._primacy.doubt):
+        if not self._primacy.promotions:
             return await self._why_writer_unknown()
         if reason := self._primacy.why_unknown():
             return reason
@@ -291,7 +291,7 @@ class PrimaryWatch:
         return self._words(*lacking) if lacking else ""
 
     async def _why_writer_unknown(self) -> str:
-        return await why_writer_unknown(self._control.cluster.writer, self._promotions)
+        return await why_writer_unknown(self._control.cluster.writer, self._promotions, self._primacy.doubt)
 
 
 def looks_every(every: float) -> float:
@@ -309,17 +309,20 @@ def watch_as_told(control: Control, command: Sequence[str], every: float) -> Non
     control.primary_watch.use(asked_owner(control, command), every)
 
 
-async def why_writer_unknown(writer: Server, promotions: Promotions) -> str:
-    """Why another server than the writer may be the primary, as SQL shows it now; "" if none is."""
+async def why_writer_unknown(writer: Server, promotions: Promotions, doubt: str = "") -> str:
+    """Why another server than the writer may be the primary, as SQL shows it now; "" if none is.
+
+    `doubt` is why, as far as it is known already: only what the writer says of itself is more certain.
+    """
     if writer.sql_port is None:
-        return "cannot check whether writer is still the primary: its sql_port is not known"
+        return doubt or "cannot check whether writer is still the primary: its sql_port is not known"
     try:
         reason = await why_not_writable(writer)
     except ClusterError as error:
-        return f"cannot check whether writer is still the primary: {error}"
+        return doubt or f"cannot check whether writer is still the primary: {error}"
     if reason:
         return f"writer is not the primary any more: {reason}"
-    return await promotions.suspicion()
+    return doubt or await promotions.suspicion()
 
 
 def _refuses(server: Server) -> bool:

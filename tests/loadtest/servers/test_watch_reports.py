@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from hs_drill._cluster import Server
+from hs_drill._cluster import ClusterError, Server
 from hs_drill.servers import FormerPrimary, Lapse, _primary_watch
 from hs_drill.servers._control import Promotion
 from hs_drill.servers._primacy import Look
@@ -81,17 +81,27 @@ def test_a_run_begins_with_nothing_seen() -> None:
     assert watched.seen == []
 
 
-async def test_the_failure_of_the_owners_command_is_the_reason_and_not_what_the_writer_says(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "said, reason",
+    [
+        (None, "cluster.primary.command: exit status 3"),
+        ("", "cluster.primary.command: exit status 3"),
+        ("it is read-only", "writer is not the primary any more: it is read-only"),
+    ],
+)
+async def test_the_failure_of_the_owners_command_is_the_reason_unless_the_writer_says_more(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, reason: str
 ) -> None:
     watched = Watched()
 
     async def look() -> None:
         watched.watch._doubt("cluster.primary.command: exit status 3")
 
-    async def why_writer_unknown(*_: object) -> str:
-        return "cannot check whether writer is still the primary: writer: SQL error 2003"
+    async def why_not_writable(_: Server) -> str:
+        if said is None:
+            raise ClusterError("writer: SQL error 2003")
+        return said
 
     monkeypatch.setattr(watched.watch, "look", look)
-    monkeypatch.setattr(_primary_watch, "why_writer_unknown", why_writer_unknown)
-    assert await watched.watch.why_unknown() == "cluster.primary.command: exit status 3"
+    monkeypatch.setattr(_primary_watch, "why_not_writable", why_not_writable)
+    assert await watched.watch.why_unknown() == reason
