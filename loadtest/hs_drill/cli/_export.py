@@ -68,6 +68,8 @@ def _export(options: argparse.Namespace) -> int:
     directory = RunDirectory.open(Path(options.run))
     history = read_history(directory.path)
     if not history.workers and options.table in (None, "operations"):
+        if (directory.result() or {}).get("workers"):
+            raise _NoExportError("; ".join(history.problems))
         raise _NoExportError(f"{directory.path}: no worker has a history: the run was not audited, so no operation was kept")
     target = Path(options.output) if options.output not in (None, "-") else None
     problems: list[str] = []
@@ -93,6 +95,7 @@ def _export_table(
         write_json_lines(rows, out)
     else:
         write_csv(rows, out, FIELDS.get(table, ()))
+    _require_some(rows.count, options.row)
     return f"exported {counted(rows.count, _SINGULAR[table])}"
 
 
@@ -137,11 +140,17 @@ def _export_edn(
         return _Counted(lines, about, "lines written")
 
     jepsen.write(out, operations, history.events, before, after, header, folder, watched)
+    _require_some(jepsen.operations + jepsen.left_out.total(), options.row)
     parts = [f"exported {counted(jepsen.operations, 'operation')}"]
     parts += [f"left out {count:,} {reason}" for reason, count in sorted(jepsen.left_out.items())]
     if jepsen.decrements:
         parts.append(f"{counted(jepsen.decrements, 'decrement')} as negative adds, which Jepsen's counter checker refuses")
     return "; ".join(parts)
+
+
+def _require_some(operations: int, row: int | None) -> None:
+    if row is not None and not operations:
+        raise _NoExportError(f"the history has no operation of row {row}")
 
 
 def _held_before(directory: RunDirectory, loaded: int, table: AuditedTable) -> HeldBy:
@@ -213,9 +222,15 @@ class _Counted(Iterable[T]):
 
 @contextmanager
 def _output(path: Path | None, *, overwrite: bool) -> Iterator[IO[str]]:
-    """The file to write, which gets its name only when it is whole; standard output for None. Raises OSError."""
+    """The file to write, which gets its name only when it is whole; standard output for None. What is there and is no file,
+    such as a pipe or a device, is written into. Raises OSError."""
     if path is None:
         yield sys.stdout
+        return
+    path = path.resolve()  # of a link, what it leads to
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with path.open("w", encoding="utf-8", newline="") as device:
+            yield device
         return
     _require_free(path, overwrite=overwrite)
     if not path.parent.is_dir():
@@ -232,5 +247,7 @@ def _output(path: Path | None, *, overwrite: bool) -> Iterator[IO[str]]:
 
 
 def _require_free(path: Path, *, overwrite: bool) -> None:
+    if path.is_dir():
+        raise _NoExportError(f"{path}: is a directory; --output names a file")
     if path.exists() and not overwrite:
         raise _NoExportError(f"{path}: exists already; name another file, or say --overwrite")

@@ -207,7 +207,8 @@ class JepsenHistory:
                 else:
                     self._write_moment(out, one)
             if after is not None:
-                self._write_held(out, "after", after(self._touched), max(last - self.origin, 0))
+                last = max([last, *(event.time for event in nemesis)])
+                self._write_held(out, "after", after(self._touched), last - self.origin)
 
     # ---- what is in it
 

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -340,6 +341,47 @@ def test_an_existing_file_is_replaced_only_if_told(tmp_path: Path, capsys: pytes
     assert export(capsys, path, "--format", "csv", "--output", out, "--overwrite")[0] == 0
     assert out.read_text().count("\n") == 11
     assert export(capsys, path, "--format", "csv", "--output", "-")[1] == out.read_text()
+
+
+def test_a_pipe_gets_the_history_and_stays_one(tmp_path: Path) -> None:
+    path, fifo, into = kept(tmp_path, [insert(NEW, NEW, 1, 2)]), tmp_path / "fifo", tmp_path / "into"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    assert export(None, path, "--format", "jsonl", "--output", fifo, "--overwrite")[0] == 0
+    assert json.loads(os.read(reader, 10_000))["row"] == NEW
+    os.close(reader)
+    assert fifo.is_fifo()
+    assert export(None, path, "--format", "jsonl", "--output", "/dev/full")[0] == 2
+    into.write_text("older")
+    (tmp_path / "link").symlink_to(into)
+    assert export(None, path, "--format", "jsonl", "--output", tmp_path / "link", "--overwrite")[0] == 0
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads(into.read_text())["row"] == NEW
+
+
+@pytest.mark.parametrize("form", ["edn", "csv"])
+def test_a_row_of_which_nothing_is_known_is_no_empty_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    path, file = kept(tmp_path, [insert(NEW, NEW, 1, 2)]), tmp_path / "file"
+    assert export(capsys, path, "--format", form, "--row", 999, "--output", file) == (
+        2, "", "the history has no operation of row 999\n"
+    )  # fmt: skip
+    assert not file.exists()
+
+
+def test_what_is_missing_is_said_when_nothing_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = kept(tmp_path, [insert(NEW, NEW, 1, 2)])
+    (path / "history-0.bin").unlink()
+    code, _, err = export(capsys, path, "--format", "jsonl")
+    assert (code, err) == (2, f"{path / 'history-0.bin'}: is missing\n")
+
+
+def test_reads_of_the_final_state_come_after_the_last_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events = [Event(90, "fault-ended", "kill writer", {"number": 0})]
+    path = kept(tmp_path, [update(1, NEW, 10, 20)], {**LOADED, 1: (NEW, 0)}, events)
+    times = [one[":time"] for one in jepsen_reader.read_edn(export(capsys, path, "--format", "edn")[1].splitlines())]
+    assert times == sorted(times)
 
 
 @pytest.mark.parametrize(
