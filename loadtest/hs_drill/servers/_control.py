@@ -160,6 +160,12 @@ class Control(ABC):
             raise ClusterError(f"{name} is {state}, but must be {' or '.join(states)}")
         return server
 
+    def _to_fill(self) -> list[Server]:
+        """The servers to which `fill` writes. Raises `ClusterError` unless they run."""
+        alone = self.cluster.replication == "none"
+        names = [server.name for server in self.cluster.servers] if alone else [self.primary]
+        return [self.require(name, "running") for name in names]
+
     def _update(self, changed: Server) -> None:
         """Record in `cluster` what a start has changed."""
         servers = tuple(changed if server.name == changed.name else server for server in self.cluster.servers)
@@ -353,7 +359,8 @@ class Control(ABC):
 
     @abstractmethod
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        """Insert rows on the primary, in a way that replicates in every topology, so not through HandlerSocket."""
+        """Insert rows on the primary, in a way that replicates in every topology, so not through HandlerSocket. Servers that do
+        not replicate get them each."""
 
     @abstractmethod
     async def wait_replicated(self, within: float = 10.0) -> None:

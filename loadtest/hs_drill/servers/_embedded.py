@@ -373,10 +373,11 @@ class EmbeddedControl(Control):
         self._plan.tables.append(table)
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        primary = self._instances[self.require(self.primary, "running").name]
+        filled = [self._instances[server.name] for server in self._to_fill()]
         plain = plain_values(table)
         for some in chunked(rows, BATCH_BYTES):
-            await primary.ask("load", {"database": table.database, "name": table.name, "rows": [plain(row) for row in some]})
+            chunk = {"database": table.database, "name": table.name, "rows": [plain(row) for row in some]}
+            await run_all(*(partial(server.ask, "load", chunk) for server in filled))
 
     async def read_rows(self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000) -> list[Row]:
         self.require(name, "running")

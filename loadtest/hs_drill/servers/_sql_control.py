@@ -249,9 +249,10 @@ class SqlControl(Control):
         await create_table(self.cluster, table.database, table.name, table.columns_sql())
 
     async def fill(self, table: Table, rows: Iterable[Row]) -> None:
-        primary = self.require(self.primary, "running")
+        filled = self._to_fill()
         for some in chunked(rows, STATEMENT_BYTES):
-            await fill_by_sql(primary, table, some)
+            for server in filled:
+                await fill_by_sql(server, table, some)
 
     async def wait_replicated(self, within: float = 10.0) -> None:
         primary = self.require(self.primary, "running")

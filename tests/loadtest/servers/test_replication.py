@@ -258,6 +258,8 @@ async def test_servers_without_replication_stay_independent(kind: str, temporary
     async with open_servers(kind, readers=1, replication="none") as control:
         await control.create_table(TABLE)
         assert await count(control, "reader-1") == 0
+        await control.fill(TABLE, [(1, "v"), (2, "v")])
+        assert [await count(control, name) for name in ("writer", "reader-1")] == [2, 2]
         with pytest.raises(ClusterError, match="reader-1 is not a replica"):
             await control.promote("reader-1")
         with pytest.raises(ClusterError, match="do not replicate"):
