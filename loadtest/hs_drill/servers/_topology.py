@@ -206,7 +206,8 @@ class _Asking:
             with self._noting_refusal():
                 if lacks_privilege(cursor, privilege):
                     self._note(lacking=(*self.answers.lacking, privilege))
-        if "SLAVE MONITOR" not in [privilege.name for privilege in self.answers.lacking]:
+        lacking = [privilege.name for privilege in self.answers.lacking]
+        if "SLAVE MONITOR" in {privilege.name for privilege in needed}.difference(lacking):
             self._question = "what it replicates from"
             with self._noting_refusal():
                 self._note(sources={str(row["Connection_name"]): _source(row) for row in _rows(cursor, SLAVE_STATUS)})

@@ -111,6 +111,13 @@ def test_a_denied_question_is_a_missing_privilege_and_the_others_are_asked_all_t
     assert session.queries[-1].startswith("EXPLAIN INSERT INTO `drill`.`t`")
 
 
+def test_an_account_that_need_not_see_what_a_server_replicates_from_is_not_asked_for_that() -> None:
+    """As that of `driver: sql`, which has the rights of an application."""
+    session = Session(SELECT_CURRENT=ACCOUNT, SHOW_GLOBAL_VARIABLES=READ_ONLY, SHOW_ALL=DENIED)
+    found = answers_of(session, INSERT)
+    assert (found.trouble, found.sources, found.unknown) == ("", None, {})
+
+
 @pytest.mark.parametrize("error, number", [(LOST, 2013), (KILLED, 1927)])
 def test_a_lost_connection_says_nothing_about_privileges(error: Exception, number: int) -> None:
     session = Session(SELECT_CURRENT=ACCOUNT, SHOW_GLOBAL_VARIABLES=READ_ONLY, EXPLAIN=error)
