@@ -99,6 +99,7 @@ def audit(
     sampled: float = 1.0,
     unreadable: Sequence[str] = (),
     alone: bool = False,
+    routed: bool = False,
     table: AuditedTable = DRILL_TABLE,
 ) -> Audit:
     """Audit a run. Blocking.
@@ -114,6 +115,7 @@ def audit(
       sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
       alone: the primary is the only server, so no replica can differ.
+      routed: clients reached the servers through a router, so which server answered is not known.
       table: by default the drill's own.
 
     A check is unknown when data is missing or the checker fails, and not applicable when there was nothing to find. Memory
@@ -124,13 +126,10 @@ def audit(
     workers = None if workers is None else frozenset(workers)
     left_out = LeftOut(reign_of=lambda events: _reign(events, final, _missing(histories, workers, unreadable)))
     rows = rows_of(histories, final, loaded=loaded, before=before, table=table, left_out=left_out)
-    first, failure = None, None
-    try:
-        # The first row comes when all histories have been read: only then is it known which are complete.
-        first = next(rows, None)
-    except Exception as error:
-        failure = error
-    context = _context(histories, final, workers, staleness, sampled, unreadable, table, later=before is not None)
+    first, failure = _first(rows)
+    context = _context(
+        histories, final, workers, staleness, sampled, unreadable, table, later=before is not None, routed=routed
+    )
     used = [*CHECKERS, *((SplitBrain,) if context.two_primaries else ()), *((Fenced,) if context.former else ())]
     checkers: dict[str, Checker] = {checker.name: checker(context) for checker in used}
     try:
@@ -147,6 +146,14 @@ def audit(
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     timelines = timelines_of(histories, final, checks, context)
     return Audit(checks, _events(histories), context.faults, context.origin, context.takeover, timelines, _lags(checkers))
+
+
+def _first(rows: Iterator[RowHistory]) -> tuple[RowHistory | None, Exception | None]:
+    """The first row. It comes when all histories have been read: only then is it known which are complete."""
+    try:
+        return next(rows, None), None
+    except Exception as error:
+        return None, error
 
 
 def _lags(checkers: Mapping[str, Checker]) -> Lags | None:
@@ -203,6 +210,7 @@ def _context(
     table: AuditedTable,
     *,
     later: bool,
+    routed: bool,
 ) -> Context:
     headers = [history.header for history in histories]
     workers_headers = [header for header in headers if header.worker >= 0]
@@ -225,12 +233,15 @@ def _context(
         staleness=staleness,
         sampled=sampled,
         landmarks=_landmarks(events, faults),
-        takeover=takeover_of(events, final.server, complete=not missing) if final is not None and one_clock else None,
-        primaries=(primaries := primaries_of(events, complete=not missing)),
+        takeover=takeover_of(events, final.server, complete=not missing, routed=routed)
+        if final is not None and one_clock
+        else None,
+        primaries=(primaries := primaries_of(events, complete=not missing, routed=routed)),
         reign=_reign(events, final, missing),
         promotions=list(_promotions(primaries, faults)),
         two_primaries=primaries_at_once(events),
         former=former_primaries(events),
+        routed=routed,
         reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
         table=table,

@@ -123,6 +123,8 @@ class Context:
     """What was seen of each former primary."""
     reads_primary: bool = False
     """Every read came from the server that takes the writes."""
+    routed: bool = False
+    """Clients reached the servers through a router: which server answered is not known."""
     earliest_start: int = 0
     """No operation of this run began before this time."""
     table: AuditedTable = DRILL_TABLE

@@ -58,6 +58,8 @@ class Primaries:
     """When a server certainly acknowledged nothing: it was down, read-only or cut off. Sorted."""
     answered: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict, repr=False)
     """When each server answered on connections for writes. Sorted. Empty if the histories do not say so."""
+    routed: bool = False
+    """Clients reached the servers through a router, which may have led them to any server, also to one that is not named."""
 
     @property
     def seen(self) -> bool:
@@ -65,7 +67,9 @@ class Primaries:
         return bool(self.beside) or any(promotion.seen for promotion in self.promotions)
 
     def acknowledgers(self, start: int, end: int) -> frozenset[str]:
-        """The servers of which one has acknowledged a write between these times."""
+        """The servers of which one has acknowledged a write between these times. None behind a router: it may be any server."""
+        if self.routed:
+            return frozenset()
         ever = self._ever(end)
         possible = frozenset(name for name, times in self.answered.items() if _meets(times, start, end))
         if self.seen and possible & ever:
@@ -95,8 +99,9 @@ def _meets(times: Sequence[tuple[int, int]], start: int, end: int) -> bool:
     return began > 0 and start <= times[began - 1][1]
 
 
-def primaries_of(events: Sequence[Event], *, complete: bool) -> Primaries:
-    """The primaries of the run with these events, which are in order of time. `complete`: they are of all workers."""
+def primaries_of(events: Sequence[Event], *, complete: bool, routed: bool = False) -> Primaries:
+    """The primaries of the run with these events, which are in order of time. `complete`: they are of all workers. `routed`:
+    clients reached the servers through a router."""
     promotions, at_once = _promotions(events), primaries_at_once(events)
     beside = frozenset(name for one in at_once for name in (one.old, one.new))
     times: dict[str, list[tuple[int, int]]] = {}
@@ -104,7 +109,7 @@ def primaries_of(events: Sequence[Event], *, complete: bool) -> Primaries:
         if event.kind == ANSWERED_WRITES:
             times.setdefault(event.name, []).append((event.details["first"], event.details["last"]))
     answered = {name: _joined(some) for name, some in times.items()}
-    primaries = Primaries(promotions, beside, {}, answered)
+    primaries = Primaries(promotions, beside, {}, answered, routed)
     return replace(primaries, unreachable=_unreachable(events, primaries))
 
 

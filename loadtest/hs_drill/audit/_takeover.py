@@ -15,7 +15,9 @@ from hs_drill.store import Event
 
 from ._primaries import FIRST, Primaries, Promotion, either, primaries_of
 
-__all__ = ["By", "Share", "Takeover", "takeover_of"]
+__all__ = ["NOT_KNOWN", "By", "Share", "Takeover", "takeover_of"]
+
+NOT_KNOWN = "which server acknowledged them is not known behind a router"
 
 
 class By(Flag):
@@ -78,7 +80,7 @@ class Takeover:
             return By.EARLIER
         if self.earliest is not None and end <= self.earliest:
             return By.EARLIER
-        by, former = By(0), self._former
+        by, former = By.UNKNOWN if self.primaries.routed else By(0), self._former
         for name in self.primaries.acknowledgers(start, end):
             if name == self.promoted:
                 by |= By.PROMOTED
@@ -108,12 +110,12 @@ class Takeover:
         return f"{server} {seconds} after {self.promoted} had been promoted"
 
 
-def takeover_of(events: Sequence[Event], primary: str, *, complete: bool) -> Takeover | None:
+def takeover_of(events: Sequence[Event], primary: str, *, complete: bool, routed: bool = False) -> Takeover | None:
     """The run's last promotion; None if there was none, or if it was not that of `primary`, the server that was read back.
 
-    `events` are in order of time. `complete`: they are of all workers.
+    `events` are in order of time. `complete`: they are of all workers. `routed`: clients reached the servers through a router.
     """
-    primaries = primaries_of(events, complete=complete)
+    primaries = primaries_of(events, complete=complete, routed=routed)
     if not primaries.promotions:
         return None
     last = primaries.promotions[-1]
@@ -138,10 +140,12 @@ def _told(promotions: Sequence[Promotion], names: frozenset[str], start: int, en
     if len(names) == 1:
         (name,) = names
         return f" by {name}{_of_one(promotions, name, start, end, origin)}"
+    by = f" by {either(names)}" if names else ", by which server is not known behind a router,"
     before = [one for one in promotions if one.earliest < end]
     if not before:
-        return f" by {either(names)}, before {promotions[0].server} was promoted ({_moment(promotions[0], origin)})"
-    return f" by {either(names)}{_beside(before[-1], start, end, origin)}"
+        comma = "," if names else ""
+        return f"{by}{comma} before {promotions[0].server} was promoted ({_moment(promotions[0], origin)})"
+    return f"{by}{_beside(before[-1], start, end, origin).removeprefix('' if names else ',')}"
 
 
 def _of_one(promotions: Sequence[Promotion], name: str, start: int, end: int, origin: int) -> str:

@@ -221,7 +221,8 @@ def _operation(entry: _Entry, row: _Row, operation: MixOperation, context: Conte
     reads, outcome = operation.do in READS, Outcome(entry.code & 3)
     server = entry.server
     if not server and not reads and outcome is Outcome.OK and context.one_clock:
-        server = either(context.primaries.acknowledgers(entry.start, entry.end))
+        names = context.primaries.acknowledgers(entry.start, entry.end)
+        server = either(names) if names else ""
     return RowOperation(
         context.seconds(entry.start),
         context.seconds(entry.end),

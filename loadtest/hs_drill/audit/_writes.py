@@ -17,7 +17,7 @@ from ._register import ENDLESS, Write
 from ._row_histories import LeftOut
 from ._row_history import RowCounter, RowHistory
 from ._table import never_written
-from ._takeover import By, Share
+from ._takeover import NOT_KNOWN, By, Share
 
 __all__ = ["Lost", "Recovered", "Unexpected"]
 
@@ -168,6 +168,7 @@ class Lost(Checker):
         in_doubt = not old.least and not promoted.least and old.most and promoted.most
         if in_doubt and (self.after.least or not takeover.seen):
             either = f"either by {takeover.old}, which is a split brain, or by {takeover.promoted} itself"
+            either = NOT_KNOWN if takeover.primaries.routed else either
             lines.append(f"{self.after} of them {self.after.were} acknowledged after {when}: {either}")
         lines += self._order_words(takeover.promoted)
         return replace(check, explanation="; ".join(lines))

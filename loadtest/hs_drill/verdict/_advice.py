@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from hs_drill._counted import counted
-from hs_drill.audit import Audit
+from hs_drill.audit import NOT_KNOWN, Audit
 from hs_drill.scenario import Scenario, unaudited_writes
 from hs_drill.store import PROMOTION, Lapse
 
@@ -89,12 +89,18 @@ def _about_takeover(audit: Audit) -> Iterator[str]:
         "perhaps_split_brain": f"{old} acknowledged them after {promoted} had been promoted {moment} (a split brain)",
         "perhaps_lost_by_promoted": f"{promoted} acknowledged them itself after its promotion {moment}, and lost them",
     }
+    look_on = old
+    if takeover.primaries.routed:
+        del maybe["perhaps_lost_by_promoted"]
+        maybe["perhaps_split_brain"] = f"they were acknowledged after {promoted} had been promoted {moment}, and {NOT_KNOWN}"
+        look_on = "every server that the router may have led to"
     if measured.get("before_promotion"):
         del maybe["perhaps_before_promotion"]
     possible = [words for name, words in maybe.items() if measured.get(name)]
-    if len(possible) > 1:
+    if len(possible) > 1 or (possible and takeover.primaries.routed):
+        either = "either " if len(possible) > 1 else ""
         some = "some of the lost writes" if measured.get("before_promotion") else "the lost writes"
-        yield f"It is not known what became of {some}: either {', or '.join(possible)}. Look for them on {old}. {FENCE}"
+        yield f"It is not known what became of {some}: {either}{', or '.join(possible)}. Look for them on {look_on}. {FENCE}"
 
 
 def _about_lost(scenario: Scenario, primary: str, audit: Audit | None) -> str:

@@ -185,6 +185,7 @@ def _audit(
         sampled=scenario.audit.reads,
         unreadable=unreadable,
         alone=len(scenario.cluster.servers) == 1,
+        routed=scenario.cluster.router is not None,
         table=AuditedTable.of(rows_of(scenario)),
     )
 

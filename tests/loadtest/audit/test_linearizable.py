@@ -81,3 +81,9 @@ def test_rows_that_other_checks_tell_are_counted(tmp_path: Path) -> None:
 def test_reads_of_readers_are_not_judged(tmp_path: Path) -> None:
     check = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, **ONE)["linearizable"]
     assert check.explanation == "no read went to the primary, and a reader need not show the latest write"
+
+
+def test_behind_a_router_it_is_not_known_which_reads_went_to_the_primary(tmp_path: Path) -> None:
+    check = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, routed=True, **ONE)["linearizable"]
+    assert check.explanation.startswith("which reads went to the primary is not known behind a router")
+    assert check.verdict is Validity.NOT_APPLICABLE

@@ -26,10 +26,12 @@ def fault(name: str, start: float, end: float, **details: object) -> list[Event]
     return [Event(round(at * SECOND), f"fault-{kind}", name, details) for kind, at in kinds.items()]
 
 
-def lost_between(tmp_path: Path, start: float, end: float, events: list[Event], primary: str = "standby") -> Audit:
+def lost_between(
+    tmp_path: Path, start: float, end: float, events: list[Event], primary: str = "standby", *, routed: bool = False
+) -> Audit:
     write = Op("update", 1, NEW, round(start * SECOND), round(end * SECOND))
     events = sorted(events, key=lambda event: event.time)
-    return audit_of(tmp_path, [write], {1: (0, 0)}, events=events, primary=primary, loaded=1)
+    return audit_of(tmp_path, [write], {1: (0, 0)}, events=events, primary=primary, loaded=1, routed=routed)
 
 
 AT_6 = [seen("standby", 6)]
@@ -112,6 +114,34 @@ def test_the_lost_writes_are_counted_by_server(
     explanation = lost_between(tmp_path, start, end, events)["lost"].explanation
     assert explanation.endswith(words)
     assert explanation.count("of them") == 1
+
+
+ROUTED = ", by which server is not known behind a router,"
+
+
+@pytest.mark.parametrize(
+    "start, end, words, all_of_them",
+    [
+        (5, 5.7, f"{ROUTED} before standby was promoted ({MOMENT});", f" before standby had been promoted {MOMENT}"),
+        (5.9, 6.5, f"{ROUTED} about when standby was promoted ({MOMENT});", f"{MOMENT}, before or after that"),
+        (
+            11,
+            12,
+            f"{ROUTED} 6.000 to 6.250 s after standby had been promoted;",
+            f" after standby had been promoted {MOMENT}: which server acknowledged them is not known behind a router",
+        ),
+    ],
+)
+def test_behind_a_router_no_server_is_said_to_have_acknowledged_a_write(
+    tmp_path: Path, start: float, end: float, words: str, all_of_them: str
+) -> None:
+    found = lost_between(tmp_path, start, end, AT_6, routed=True)
+    assert f"was acknowledged{words}" in found["lost"].findings[0].line
+    assert found["lost"].explanation.endswith(all_of_them)
+    measured = found["lost"].measured
+    assert measured["split_brain"] == measured["lost_by_promoted"] == 0
+    servers = {operation.server for row in found.timelines.rows for operation in row.operations}
+    assert servers == {""}
 
 
 def test_a_finding_comes_after_what_was_seen(tmp_path: Path) -> None:

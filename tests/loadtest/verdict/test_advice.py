@@ -91,14 +91,16 @@ EXTERNAL = (
 )
 
 
-def lost_on_own_servers(measured: dict[str, float], *promoted: tuple[str, int], primary: str, more: str = "") -> list[str]:
+def lost_on_own_servers(
+    measured: dict[str, float], *promoted: tuple[str, int], primary: str, more: str = "", routed: bool = False
+) -> list[str]:
     events = [Event(at * 10**9, PROMOTION, server, {"seen_within": 0.25}) for server, at in promoted]
     audit = Audit(
         {"lost": Check("lost", Validity.FALSE, "", 9, measured=measured)},
         events,
         (),
         0,
-        takeover_of(events, primary, complete=True),
+        takeover_of(events, primary, complete=True, routed=routed),
     )
     return advice(parse_scenario(EXTERNAL % more, "s.yaml"), [LOST], primary, audit)
 
@@ -125,6 +127,25 @@ def test_on_external_servers_too_a_split_brain_is_one() -> None:
     measured = {"split_brain": 1.0, "perhaps_split_brain": 1.0}
     (given,) = lost_on_own_servers(measured, ("reader-1", 6), primary="reader-1")
     assert given.startswith(SPLIT)
+
+
+@pytest.mark.parametrize(
+    "before, either",
+    [
+        ({"perhaps_before_promotion": 1.0}, "the lost writes: either reader-1 took over without them, or they were"),
+        ({}, "the lost writes: they were"),
+        (BEFORE, "some of the lost writes: they were"),
+    ],
+)
+def test_behind_a_router_no_server_is_blamed(before: dict[str, float], either: str) -> None:
+    measured = {**before, "perhaps_split_brain": 1.0, "perhaps_lost_by_promoted": 1.0}
+    given = lost_on_own_servers(measured, ("reader-1", 6), primary="reader-1", routed=True)[0]
+    assert given == (
+        f"It is not known what became of {either} acknowledged after reader-1 had been promoted between 5.7 and 6.0 s, and "
+        "which server acknowledged them is not known behind a router. Look for them on every server that the router may have "
+        "led to. Fence the old primary before you promote another server: stop it, or make it read-only. Start every server "
+        "read-only."
+    )
 
 
 def test_after_two_promotions_it_is_not_said_that_there_was_none() -> None:
