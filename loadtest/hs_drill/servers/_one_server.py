@@ -1,6 +1,7 @@
 """Whether two addresses belong to one server. The checks write nothing and open no table.
 
-Port numbers prove nothing, for containers and proxies map them. These prove it:
+Port numbers prove nothing, for containers and proxies map them. Nor do server ids, for a cloned server may have kept its own.
+These prove it:
 
 - HandlerSocket and SQL: SQL's process list shows the plugin's threads with the number of their connections. So open some
   connections, and see whether the number rises by as many (seen on 10.11).
@@ -13,18 +14,21 @@ import re
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import trio
 
 from hs_drill._cluster import ClusterError, Server
 
-from ._sql import as_cluster_errors, sql_session
+from ._sql import as_cluster_errors, run_sql, sql_session
 
-__all__ = ["require_one_server", "same_server", "servers_behind"]
+__all__ = ["Led", "addresses_of", "led_by_listener", "led_by_sql", "require_one_server", "same_server"]
 
 STEPS = 3
 LEAST_MORE, MOST_MORE = 8, 24
@@ -32,7 +36,12 @@ LEAST_MORE, MOST_MORE = 8, 24
 quarter of that number. Another server's count would have to rise by about the same numbers, three times in a row."""
 ATTEMPTS = 15
 ROUTED_ATTEMPTS = 5
-"""For a router, which may well lead to none of the servers, or to several."""
+"""For a router, which may well lead to none of the servers, or to several. The more attempts, the more likely one meets none of
+the connections that a router seldom passes elsewhere."""
+LOOKS = 20
+"""Connections by SQL through a router, which may pass each one on to another server."""
+LOOKS_AT_ONCE = 5
+UNNAMED = "a server whose sql_port is not named here"
 PAUSE = 0.2
 """Seconds between attempts."""
 ANSWER_SECONDS = 5.0
@@ -63,13 +72,14 @@ async def same_server(one: Server, other: Server) -> bool | None:
         with as_cluster_errors(other):
             return await trio.to_thread.run_sync(_share_locks, one, other, abandon_on_cancel=True)
     if one.sql_port is None and other.sql_port is None:
-        addresses = [await _addresses(server.host, server.read_port) for server in (one, other)]
+        addresses = [await addresses_of(server.host, server.read_port) for server in (one, other)]
         return True if addresses[0] & addresses[1] else None
     asked, tried = (one, other) if one.sql_port is not None else (other, one)
     return await _belongs(asked, "rd", tried.host, tried.read_port, tried.read_secret)
 
 
-async def _addresses(host: str, port: int) -> set[Any]:
+async def addresses_of(host: str, port: int) -> set[Any]:
+    """What a name means here; nothing if that cannot be found out."""
     try:
         return {address for *_, address in await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except OSError:
@@ -77,11 +87,35 @@ async def _addresses(host: str, port: int) -> set[Any]:
 
 
 def _share_locks(one: Server, other: Server) -> bool:
-    name = f"trio-hs {secrets.token_hex(16)}"
-    with sql_session(one) as first, sql_session(other) as second:
-        first.execute("SELECT GET_LOCK(%s, 0)", (name,))
-        second.execute("SELECT IS_USED_LOCK(%s) AS owner", (name,))
-        return second.fetchall()[0]["owner"] is not None
+    with _locked((one, other)) as sessions:
+        return len(sessions) == 1
+
+
+class _Session(NamedTuple):
+    server: Server
+    cursor: Any
+    lock: str
+    """The name of a lock that the session holds. Sessions on the same server see it, and no others do."""
+
+
+@contextmanager
+def _locked(servers: Sequence[Server]) -> Iterator[list[_Session]]:
+    """A session on each of these servers, for threads. Of two names of one server the first one counts."""
+    sessions: list[_Session] = []
+    with ExitStack() as stack:
+        for server in servers:
+            with as_cluster_errors(server):
+                cursor = stack.enter_context(sql_session(server))
+                if not any(_is_used(cursor, session.lock) for session in sessions):
+                    lock = f"trio-hs {secrets.token_hex(16)}"
+                    cursor.execute("SELECT GET_LOCK(%s, 0)", (lock,))
+                    sessions.append(_Session(server, cursor, lock))
+        yield sessions
+
+
+def _is_used(cursor: Any, lock: str) -> bool:
+    cursor.execute("SELECT IS_USED_LOCK(%s) AS owner", (lock,))
+    return cursor.fetchall()[0]["owner"] is not None
 
 
 # --- HandlerSocket and SQL -------------------------------------------------------------------------------------------
@@ -121,52 +155,124 @@ def _attempt(server: Server, cursor: Any, mode: str, address: tuple[str, int], s
     return True
 
 
-# --- A router's listener and the servers ------------------------------------------------------------------------------
+# --- A router and the servers -----------------------------------------------------------------------------------------
 
 
-async def servers_behind(servers: Sequence[Server], router: Server, listener: str) -> tuple[str, ...]:
-    """The names of the servers to which a router's listener passes connections on; none if that does not show.
+@dataclass(frozen=True)
+class Led:
+    """Where a router has led our connections."""
 
-    Asks `servers` by SQL; of two names of one server the first one counts. Raises `ClusterError`.
+    to: Mapping[str, int]
+    """How many to which server: its name, or words for one that is not named."""
+    exact: bool = True
+    """Otherwise the numbers include other clients' connections, which came and went."""
+
+    @property
+    def only(self) -> str:
+        """The one server that all of them certainly reached; empty if there is none."""
+        return next(iter(self.to)) if len(self.to) == 1 and self.exact else ""
+
+    def __str__(self) -> str:
+        about = "" if self.exact else "about "
+        each = " and ".join(f"to {name} in {about}{count}" for name, count in self.to.items())
+        return f"led {each} of {sum(self.to.values())} connections"
+
+
+async def led_by_sql(servers: Sequence[Server], router: Server) -> Led:
+    """Where a router leads those who write by SQL. Asks `servers` by SQL; of two names of one server the first one counts.
+
+    Raises `ClusterError`.
+    """
+    with as_cluster_errors(router):
+        return await trio.to_thread.run_sync(_look_by_sql, servers, router, abandon_on_cancel=True)
+
+
+def _look_by_sql(servers: Sequence[Server], router: Server) -> Led:
+    with _locked(servers) as sessions, ThreadPoolExecutor(LOOKS_AT_ONCE) as threads:
+        owners = "".join(f", IS_USED_LOCK('{session.lock}') AS owner{place}" for place, session in enumerate(sessions))
+        # Routers that tell reads from writes send a transaction to the server for writes.
+        statements = ("START TRANSACTION", f"SELECT @@server_id AS id{owners}")
+        timeout = int(ANSWER_SECONDS)
+        looks = threads.map(lambda _: run_sql(router, statements, timeout, timeout)[0], range(LOOKS))
+        return Led(Counter(_owner(sessions, look) for look in looks))
+
+
+def _owner(sessions: Sequence[_Session], look: Mapping[str, Any]) -> str:
+    names = (session.server.name for place, session in enumerate(sessions) if look[f"owner{place}"] is not None)
+    return next(names, f"{UNNAMED} (server id {look['id']})")
+
+
+async def led_by_listener(servers: Sequence[Server], router: Server, listener: str) -> Led:
+    """Where a router's listener leads. Asks `servers` by SQL; of two names of one server the first one counts.
+
+    Raises `ClusterError`, also if other clients come and go so much that it does not show.
     """
     ((port, secret),) = [(port, secret) for name, port, secret in router.listeners if name == listener]
-    find = partial(_behind, servers, MODES[listener], (router.host, port), secret)
+    find = partial(_look_by_listener, servers, MODES[listener], (router.host, port), secret)
     with as_cluster_errors(router):
         return await trio.to_thread.run_sync(find, abandon_on_cancel=True)
 
 
-def _behind(servers: Sequence[Server], mode: str, address: tuple[str, int], secret: str) -> tuple[str, ...]:
-    with ExitStack() as stack:
+def _look_by_listener(servers: Sequence[Server], mode: str, address: tuple[str, int], secret: str) -> Led:
+    with _locked(servers) as sessions:
         cursors: dict[str, tuple[Server, Any]] = {}
-        ids = set()
-        for server in servers:
+        for server, cursor, _ in sessions:
             with as_cluster_errors(server):
-                cursor = stack.enter_context(sql_session(server))
-                cursor.execute("SELECT @@server_id AS id")
-                if (found := cursor.fetchall()[0]["id"]) not in ids and _count(server, cursor, mode) is not None:
-                    ids.add(found)
-                    cursors[server.name] = server, cursor
+                if _count(server, cursor, mode) is not None:
                     cursor.execute(TAKE_TURNS, (ANSWER_SECONDS,))
+                    cursors[server.name] = server, cursor
+        steps: list[_Step] = []
         for attempt in range(ROUTED_ATTEMPTS):
             time.sleep(PAUSE if attempt else 0)
             with ExitStack() as connections:
-                steps = [_step(cursors, mode, address, secret, connections) for _ in range(STEPS)]
-            if steps[0] and all(step == steps[0] for step in steps):
-                return steps[0]
-    return ()
+                steps += [_step(cursors, mode, address, secret, connections) for _ in range(STEPS)]
+            names = {step.only for step in steps[-STEPS:]}
+            if len(names) == 1 and (name := names.pop()):
+                return Led({name: sum(step.more for step in steps[-STEPS:])})
+        return _about(steps)
+
+
+class _Step(NamedTuple):
+    more: int
+    """How many connections were opened."""
+    rise: Mapping[str, int]
+    """By how many each server's count rose."""
+
+    @property
+    def only(self) -> str:
+        """The server that all of them reached; empty if that does not show."""
+        if all(count == 0 for count in self.rise.values()):
+            return UNNAMED
+        return next((name for name, count in self.rise.items() if count == self.more), "")
+
+
+def _about(steps: Sequence[_Step]) -> Led:
+    """Where connections led that did not all reach one server, or other clients' came and went beside them."""
+    more = sum(step.more for step in steps)
+    rise = {name: sum(step.rise[name] for step in steps) for name in steps[0].rise}
+    elsewhere = more - sum(rise.values())
+    if min(rise.values()) < 0 or elsewhere < 0 or more in rise.values():
+        counts = ", ".join(f"{name}'s by {count}" for name, count in rise.items())
+        raise ClusterError(
+            f"other clients' connections come and go: with {more} of ours the servers' numbers of connections rose otherwise "
+            f"({counts})"
+        )
+    to = {name: count for name, count in {**rise, UNNAMED: elsewhere}.items() if count}
+    return Led(to, exact=False)
 
 
 def _step(
     cursors: Mapping[str, tuple[Server, Any]], mode: str, address: tuple[str, int], secret: str, connections: ExitStack
-) -> tuple[str, ...]:
-    """The servers whose counts rise with some more connections; none if the counts do not rise by as many together."""
+) -> _Step:
     before = {name: _count(server, cursor, mode) or 0 for name, (server, cursor) in cursors.items()}
     more = LEAST_MORE + secrets.randbelow(MOST_MORE - LEAST_MORE + 1)
-    for _ in range(more):
-        connections.enter_context(_connected(address, secret))
-    rise = {name: (_count(server, cursor, mode) or 0) - before[name] for name, (server, cursor) in cursors.items()}
-    passed_on = {name: count for name, count in rise.items() if count > more // 4}
-    return tuple(passed_on) if abs(sum(passed_on.values()) - more) <= more // 4 else ()
+    try:
+        for _ in range(more):
+            connections.enter_context(_connected(address, secret))
+    except ClusterError as error:
+        raise ClusterError(f"{error}; the check opens up to {STEPS * MOST_MORE} connections at once") from error
+    after = {name: _count(server, cursor, mode) or 0 for name, (server, cursor) in cursors.items()}
+    return _Step(more, {name: after[name] - before[name] for name in cursors})
 
 
 def _count(server: Server, cursor: Any, mode: str) -> int | None:

@@ -6,8 +6,10 @@ that writes go to the primary. Nothing here writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from ipaddress import ip_address
 
 import trio
 
@@ -15,35 +17,36 @@ from hs_drill._cluster import ROUTER, Cluster, ClusterError, Server
 
 from ._control import Control
 from ._listeners import check_listener
-from ._one_server import servers_behind
+from ._one_server import Led, addresses_of, led_by_listener, led_by_sql
 from ._sql import execute_sql
 from ._writable import NOT_READ_ONLY
 
 __all__ = ["Behind", "SeenRouter", "ask_router", "require_router"]
 
-SECONDS = 10.0
-"""For all questions about one port."""
-SQL_LOOKS = 3
-"""A router may pass each connection on to another server."""
-IN_TRANSACTION = ("START TRANSACTION", "SELECT @@server_id AS id, @@global.read_only AS r")
-"""Routers that tell reads from writes send a transaction to the server for writes."""
+SECONDS = 30.0
+"""For all questions about one port. Each of several dozen connections waits for three answers, from afar perhaps."""
 
 
 @dataclass(frozen=True)
 class Behind:
     """Which servers one port of a router leads to."""
 
-    servers: tuple[str, ...] = ()
-    """Their names, or words for one that the scenario does not name."""
+    led: Led | None = None
+    """None if that is not known."""
     read_only: bool = False
-    """Whether the only one is read-only."""
+    """Whether it leads to one server alone, which is read-only."""
     trouble: str = ""
-    """Why that is not known; empty if it is."""
+    """Why it is not known."""
+    needs_port: bool = False
+    """Only the writer's sql_port is missing for that, and the port answers."""
 
     def __str__(self) -> str:
-        if self.trouble:
+        if self.led is None:
             return f"which server is behind it is not known: {self.trouble}"
-        return f"leads to {' and '.join(self.servers)}{', which is read-only' if self.read_only else ''}"
+        return f"{self.led}{f'; {self.led.only} is read-only' if self.read_only else ''}"
+
+
+NEEDS_PORT = Behind(trouble="that takes the writer's sql_port", needs_port=True)
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class SeenRouter:
     """Its port for HandlerSocket's writes, if that was asked and answered."""
     sql: Behind | None = None
     """Its port for SQL, if it has one."""
+    same: str = ""
+    """Which of its ports is a server's own, under another name; empty if none is."""
 
     @property
     def answers(self) -> bool:
         """Whether each port that was asked answers."""
-        return not any(self.listeners.values()) and not (self.sql is not None and self.sql.trouble)
+        return not any(self.listeners.values()) and not (self.sql is not None and self.sql.trouble and not self.sql.needs_port)
 
     def lines(self) -> Iterator[str]:
         """What was seen, a line for each port."""
@@ -71,18 +76,25 @@ class SeenRouter:
             leads = f"; {self.writes}" if listener == "write" and self.writes is not None else ""
             yield f"HandlerSocket for {listener}s at {router.at(port)}: {self.listeners[listener] or 'answers'}{leads}"
         if self.sql is not None:
-            yield f"SQL at {router.at(router.sql_port)}: {self.sql}"
+            writes = "writes were " if self.sql.led is not None else ""
+            yield f"SQL at {router.at(router.sql_port)}: {writes}{self.sql}"
 
     def mistakes(self, *, by_sql: bool, writes: bool) -> Iterator[str]:
         """Why a load cannot go through it, or must not."""
         router = self.router
+        if self.same:
+            yield f"{ROUTER}: {self.same}, so no router: name the router's own address, or leave `router` out"
         for listener, port, _ in self._asked:
             if self.listeners[listener] and (writes or listener == "read"):
                 yield f"{ROUTER}: the listener for {listener}s at {router.at(port)} {self.listeners[listener]}"
         if by_sql and self.sql is not None:
-            yield from _wrong_behind(self.sql, f"{ROUTER}: SQL at {router.at(router.sql_port)}", by_sql, writes)
-        elif self.writes is not None:
-            yield from _wrong_behind(self.writes, f"{ROUTER}: writes at {router.at(router.write_port)}", by_sql, writes)
+            at = f"{ROUTER}: SQL at {router.at(router.sql_port)}"
+            if self.sql.trouble and not self.sql.needs_port:  # it may not even answer
+                yield f"{at}: {self.sql.trouble}"
+            elif writes:
+                yield from _wrong_behind(self.sql, f"{ROUTER}: writes by SQL at {router.at(router.sql_port)}")
+        elif self.writes is not None and writes:
+            yield from _wrong_behind(self.writes, f"{ROUTER}: writes at {router.at(router.write_port)}")
 
     @property
     def _asked(self) -> list[tuple[str, int, str]]:
@@ -90,23 +102,25 @@ class SeenRouter:
 
     def unknown(self, *, by_sql: bool, writes: bool) -> Iterator[str]:
         """What could not be checked of the port that writes go through."""
-        if writes and not by_sql and self.writes is not None and self.writes.trouble:
-            yield f"not checked: which server {ROUTER} passes writes to ({self.writes.trouble})"
+        behind = self.sql if by_sql else self.writes
+        if writes and behind is not None and behind.needs_port:
+            yield f"not checked: which server {ROUTER} passes writes to ({behind.trouble})"
 
 
-def _wrong_behind(behind: Behind, at: str, by_sql: bool, writes: bool) -> Iterator[str]:
-    if behind.trouble:
-        if by_sql:  # it does not even answer
-            yield f"{at}: {behind.trouble}"
-    elif not writes:
+def _wrong_behind(behind: Behind, at: str) -> Iterator[str]:
+    if behind.needs_port:
         return
-    elif behind.servers == ("writer",):
+    led = behind.led
+    if led is None:
+        yield f"{at}: which server they go to could not be checked, so they are not allowed ({behind.trouble})"
+    elif led.only == "writer":
         if behind.read_only:
-            yield f"{at} {behind}, so no write gets through"
-    elif len(behind.servers) > 1:
-        yield f"{at} {behind}, a connection here and a connection there: let it pass writes on to the primary alone"
+            yield f"{at} were {behind}, so no write gets through"
+    elif led.only:
+        yield f"{at} were {behind}, and not to writer: let the router lead to the primary, and name that `writer`"
     else:
-        yield f"{at} {behind}, and not to writer: let the router lead to the primary, and name that `writer`"
+        others = "" if led.exact else " (more or less, for other clients' connections come and go)"
+        yield f"{at} were {behind}{others}: let it pass writes on to the primary alone"
 
 
 async def require_router(
@@ -131,17 +145,36 @@ async def require_router(
 
 async def ask_router(router: Server, servers: Sequence[Server], *, by_sql: bool) -> SeenRouter:
     """Ask its ports, and by SQL the servers. With `by_sql` as the account of `driver: sql`. Raises nothing."""
-    asked = [server for server in servers if server.sql_port is not None and server.admin_user]
+    asked = [server for server in servers if server.sql_port is not None]
     asked.sort(key=lambda server: server.name != "writer")  # of two names of one server, this one counts
+    blind = any(server.name == "writer" and server.sql_port is None for server in servers)
     used = () if by_sql else router.listeners
     listeners: dict[str, str] = {name: await _trouble(router, name, port, secret) for name, port, secret in used}
     writes = sql = None
     if listeners.get("write") == "":
-        writes = await _behind_listener(router, asked)
+        writes = NEEDS_PORT if blind else await _behind(asked, partial(led_by_listener, asked, router, "write"))
     if router.sql_port is not None:
         account = replace(router, admin_user=router.load_user, admin_password=router.load_password) if by_sql else router
-        sql = await _behind_sql(account, asked)
-    return SeenRouter(router, listeners, writes, sql)
+        if account.admin_user:
+            # Without the writer it shows at least whether the port answers.
+            sql = await _behind(asked, partial(led_by_sql, [] if blind else asked, account))
+            sql = NEEDS_PORT if blind and sql.led is not None else sql
+        else:
+            sql = Behind(trouble="SQL needs an account")
+    return SeenRouter(router, listeners, writes, sql, await _same(router, servers))
+
+
+async def _same(router: Server, servers: Sequence[Server]) -> str:
+    """Which of its ports is a server's own under another name, such as localhost. A name that is not of this machine may move
+    from one server to another, as after a failover: then it is a router."""
+    for port in filter(None, (router.read_port, router.write_port, router.sql_port)):
+        found = {address[0] for address in await addresses_of(router.host, port)}
+        for server in servers:
+            if port in (server.read_port, server.write_port, server.sql_port):
+                both = found & {address[0] for address in await addresses_of(server.host, port)}
+                if any(ip_address(address.partition("%")[0]).is_loopback for address in both):
+                    return f"{router.at(port)} is {server.at(port)}, a port of {server.name}"
+    return ""
 
 
 async def _trouble(router: Server, listener: str, port: int, secret: str) -> str:
@@ -153,42 +186,18 @@ async def _trouble(router: Server, listener: str, port: int, secret: str) -> str
     return ""
 
 
-async def _behind_listener(router: Server, servers: Sequence[Server]) -> Behind:
-    if "writer" not in [server.name for server in servers]:
-        return Behind(trouble="that takes the writer's sql_port")
+async def _behind(servers: Sequence[Server], look: Callable[[], Awaitable[Led]]) -> Behind:
     try:
         with trio.fail_after(SECONDS):
-            names = await servers_behind(servers, router, "write")
-            if not names:
-                return Behind(("no server whose sql_port is named here",))
-            return Behind(names, len(names) == 1 and await _is_read_only(servers, names[0]))
+            led = await look()
+            named = next((server for server in servers if server.name == led.only), None)
+            return Behind(led, named is not None and await _is_read_only(named))
     except ClusterError as error:
-        return Behind(trouble=str(error))
+        return Behind(trouble=str(error).removeprefix(f"{ROUTER}: "))
     except trio.TooSlowError:
         return Behind(trouble=f"that did not show within {SECONDS:g} s")
 
 
-async def _is_read_only(servers: Sequence[Server], name: str) -> bool:
-    (server,) = (server for server in servers if server.name == name)
+async def _is_read_only(server: Server) -> bool:
     (row,) = await execute_sql(server, "SELECT @@global.read_only AS r")
     return str(row["r"]).upper() not in NOT_READ_ONLY
-
-
-async def _behind_sql(router: Server, servers: Sequence[Server]) -> Behind:
-    if not router.admin_user:
-        return Behind(trouble="SQL needs an account")
-    names: dict[str, bool] = {}
-    try:
-        with trio.fail_after(SECONDS):
-            ids: dict[str, str] = {}
-            for server in servers:
-                ids.setdefault(str((await execute_sql(server, "SELECT @@server_id AS id"))[0]["id"]), server.name)
-            for _ in range(SQL_LOOKS):
-                (row,) = await execute_sql(router, *IN_TRANSACTION)
-                name = ids.get(str(row["id"]), f"a server whose sql_port is not named here (server id {row['id']})")
-                names[name] = str(row["r"]).upper() not in NOT_READ_ONLY
-    except ClusterError as error:
-        return Behind(trouble=str(error).removeprefix(f"{ROUTER}: "))
-    except trio.TooSlowError:
-        return Behind(trouble=f"no answer within {SECONDS:g} s")
-    return Behind(tuple(names), len(names) == 1 and all(names.values()))

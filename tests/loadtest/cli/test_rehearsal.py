@@ -13,7 +13,8 @@ from hs_drill.cli._own_servers import exit_code, privileges_on
 from hs_drill.cli._rehearsal import Rehearsal, rehearsal
 from hs_drill.scenario import Scenario
 from hs_drill.servers import Answers, Privilege, SeenRouter, SeenSource
-from hs_drill.servers._router import Behind
+from hs_drill.servers._one_server import Led
+from hs_drill.servers._router import NEEDS_PORT, Behind
 
 SERVERS = [
     {"name": "writer", "host": "db1", "sql_port": 3306},
@@ -102,14 +103,15 @@ def test_a_router_is_told_with_what_it_leads_to() -> None:
     ports = {"read_port": 8, "write_port": 9, "sql_port": 33}
     routed = scenario(router={"host": "ha", **ports})
     router = Server("router", "ha", 8, 9, "", "", sql_port=33)
-    seen = SeenRouter(router, {"read": "", "write": ""}, Behind(("writer",)), Behind(("writer",)))
+    writer = Behind(Led({"writer": 20}))
+    seen = SeenRouter(router, {"read": "", "write": ""}, writer, writer)
     said = {one.name: privileges_on(one.server, routed) for one in GOOD}
     result = rehearsal(routed, GOOD, said, router=seen)
     assert (result.missing, result.unasked, result.unreachable) == ([], [], False)
     assert dict(result.servers)["router"] == (
         "HandlerSocket for reads at ha:8: answers\n"
-        "HandlerSocket for writes at ha:9: answers; leads to writer\n"
-        "SQL at ha:33: leads to writer"
+        "HandlerSocket for writes at ha:9: answers; led to writer in 20 of 20 connections\n"
+        "SQL at ha:33: writes were led to writer in 20 of 20 connections"
     )
     assert dict(result.promotions)["clients follow"] == (
         "the router, and nobody but it knows which server acknowledges a write"
@@ -117,16 +119,17 @@ def test_a_router_is_told_with_what_it_leads_to() -> None:
     (network,) = [what for names, what in result.faults if names.startswith("partition")]
     assert network == "yes, without a command: a proxy between clients and the router makes them (target: router)"
 
-    wrong = replace(seen, listeners={"read": "refuses the secret", "write": ""}, writes=Behind(("standby",), read_only=True))
+    standby = Behind(Led({"standby": 20}), read_only=True)
+    wrong = replace(seen, listeners={"read": "refuses the secret", "write": ""}, writes=standby)
     result = rehearsal(routed, GOOD, said, router=wrong)
     assert result.missing == [
         "router: the listener for reads at ha:8 refuses the secret",
-        "router: writes at ha:9 leads to standby, which is read-only, and not to writer: let the router lead to the primary, "
-        "and name that `writer`",
+        "router: writes at ha:9 were led to standby in 20 of 20 connections; standby is read-only, and not to writer: let the "
+        "router lead to the primary, and name that `writer`",
     ]
     assert (result.unreachable, exit_code(result)) == (True, 2)
 
-    blind = replace(seen, writes=Behind(trouble="that takes the writer's sql_port"))
+    blind = replace(seen, writes=NEEDS_PORT)
     assert rehearsal(routed, GOOD, said, router=blind).unasked == [
         "not checked: which server router passes writes to (that takes the writer's sql_port)"
     ]

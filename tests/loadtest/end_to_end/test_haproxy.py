@@ -138,10 +138,11 @@ def test_cluster_check_says_what_the_router_leads_to(
     out, err = capsys.readouterr()
     assert code == 0, (out, err)
     said = re.sub(r"127.0.0.1:\d+", "ADDRESS", " ".join(out.split()))
+    said = re.sub(r"\b(\d+) of \1 connections", "all connections", said)
     for line in (
         "HandlerSocket for reads at ADDRESS: answers",
-        "HandlerSocket for writes at ADDRESS: answers; leads to writer",
-        "SQL at ADDRESS: leads to writer",
+        "HandlerSocket for writes at ADDRESS: answers; led to writer in all connections",
+        "SQL at ADDRESS: writes were led to writer in all connections",
     ):
         assert line in said, out
 
@@ -184,7 +185,7 @@ def test_the_naive_failover_loses_writes_and_they_are_named(owner: Owner) -> Non
         assert audit["split_brain"]["verdict"] == "false"
         assert not {"by_writer", "by_reader-1"} & set(audit["split_brain"]["measured"])
         for line in (finding["line"] for check in ("lost", "split_brain") for finding in audit[check]["findings"]):
-            assert not re.search(r"acknowledged by (writer|reader-1)(?! or )", line), line
+            assert not re.search(r"acknowledged by (writer|reader-1)", line), line
 
 
 def test_the_mended_failover_loses_none(owner: Owner) -> None:
