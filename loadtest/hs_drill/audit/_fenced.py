@@ -54,14 +54,15 @@ class Fenced(Checker):
             if start < one.promoted_at or (one.until is not None and end > one.until) or one.was_closed(start, end):
                 continue
             names = self.context.primaries.acknowledgers(start, end)
-            if one.server not in names:
+            if names and one.server not in names:
                 continue
             certain = len(names) == 1
             if not certain and one.was_never_seen_open(start, end):
                 continue
             (self._acknowledged if certain else self._perhaps)[place] += 1
             words = what if isinstance(what, str) else self.context.describe(what)
-            line = f"{words} was acknowledged by {one.server}, after {one.promoted} had been promoted"
+            by = f"by {one.server}," if names else "by which server is not known behind a router,"
+            line = f"{words} was acknowledged{'' if names else ','} {by} after {one.promoted} had been promoted"
             self.add_finding(key, line, end, certain=certain)
 
     def result(self) -> Check:

@@ -79,6 +79,12 @@ def test_a_write_that_either_may_have_acknowledged_leaves_it_unknown(tmp_path: P
     assert "acknowledged none, or perhaps 1" in check.explanation
 
 
+def test_behind_a_router_a_write_may_be_any_servers(tmp_path: Path) -> None:
+    check = fenced(tmp_path, [insert(LOST, NEW, *times(8, 8.1))], former("writer", "standby", closed=((9, 15),)), routed=True)
+    assert (check.verdict, check.count, check.possible) == (Validity.UNKNOWN, 0, 1)
+    assert "was acknowledged, by which server is not known behind a router, after standby had" in check.findings[0].line
+
+
 def test_a_server_that_starts_is_silent_for_a_moment_and_was_not_open_for_that(tmp_path: Path) -> None:
     """Its answers to clients that connect are no acknowledgements."""
     events = [former("writer", "standby", closed=((6, 7), (9, 15))), answered("writer", 7.9, 8.2)]
