@@ -43,7 +43,7 @@ class Behind:
     def __str__(self) -> str:
         if self.led is None:
             return f"which server is behind it is not known: {self.trouble}"
-        return f"{self.led}{f'; {self.led.only} is read-only' if self.read_only else ''}"
+        return f"{self.led}{f' ({self.led.only} is read-only)' if self.read_only else ''}"
 
 
 NEEDS_PORT = Behind(trouble="that takes the writer's sql_port", needs_port=True)

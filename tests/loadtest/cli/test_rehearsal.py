@@ -124,7 +124,7 @@ def test_a_router_is_told_with_what_it_leads_to() -> None:
     result = rehearsal(routed, GOOD, said, router=wrong)
     assert result.missing == [
         "router: the listener for reads at ha:8 refuses the secret",
-        "router: writes at ha:9 were led to standby in 20 of 20 connections; standby is read-only, and not to writer: let the "
+        "router: writes at ha:9 were led to standby in 20 of 20 connections (standby is read-only), and not to writer: let the "
         "router lead to the primary, and name that `writer`",
     ]
     assert (result.unreachable, exit_code(result)) == (True, 2)

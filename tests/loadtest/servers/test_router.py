@@ -45,7 +45,7 @@ BY_SQL = SeenRouter(ROUTER, {}, None, TO_WRITER)
             replace(GOOD, writes=TO_STANDBY),
             False,
             True,
-            ["router: writes at ha:9 were led to standby in 20 of 20 connections; standby is read-only, and not to writer: let "
+            ["router: writes at ha:9 were led to standby in 20 of 20 connections (standby is read-only), and not to writer: let "
              "the router lead to the primary, and name that `writer`"],
         ),
         (replace(GOOD, writes=TO_STANDBY), False, False, []),
@@ -53,7 +53,7 @@ BY_SQL = SeenRouter(ROUTER, {}, None, TO_WRITER)
             replace(GOOD, writes=replace(TO_WRITER, read_only=True)),
             False,
             True,
-            ["router: writes at ha:9 were led to writer in 20 of 20 connections; writer is read-only, so no write gets "
+            ["router: writes at ha:9 were led to writer in 20 of 20 connections (writer is read-only), so no write gets "
              "through"],
         ),
         (
@@ -352,7 +352,7 @@ async def test_a_router_that_leads_to_a_read_only_server_is_refused(cluster: Clu
                 await required(cluster, account, by_sql=by_sql, told=[])
             what = "writes by SQL" if by_sql else "writes"
             assert re.match(
-                rf"router: {what} at 127.0.0.1:{port} were led to reader-1 in (\d+) of \1 connections; reader-1 is read-only, "
+                rf"router: {what} at 127.0.0.1:{port} were led to reader-1 in (\d+) of \1 connections \(reader-1 is read-only\), "
                 "and not to writer",
                 str(refused.value),
             )
