@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, Server
-from hs_drill.servers import _one_server, execute_sql
+from hs_drill.servers import _one_server, _router, execute_sql
 from hs_drill.servers._external import ExternalControl
 from hs_drill.servers._followers import written_through
 from hs_drill.servers._one_server import LOOKS, UNNAMED, Led, led_by_listener, led_by_sql
@@ -45,8 +45,8 @@ BY_SQL = SeenRouter(ROUTER, {}, None, TO_WRITER)
             replace(GOOD, writes=TO_STANDBY),
             False,
             True,
-            ["router: writes at ha:9 were led to standby in 20 of 20 connections (standby is read-only), and not to writer: let "
-             "the router lead to the primary, and name that `writer`"],
+            ["router: writes at ha:9 were led to standby in 20 of 20 connections (standby is read-only), and not to writer: "
+             "let the router lead to the primary, and name that `writer`"],
         ),
         (replace(GOOD, writes=TO_STANDBY), False, False, []),
         (
@@ -226,6 +226,8 @@ async def test_of_two_names_of_one_server_the_first_one_counts(servers: Made) ->
     servers("writer", alias=True)
     assert (await led_by_listener(NAMED, ROUTER, "write")).only == "writer"
     assert (await led_by_sql(NAMED, ROUTER)).only == "writer"
+    servers("writer", "other", alias=True)
+    assert (await led_by_listener(NAMED, ROUTER, "write")).to.keys() == {"writer", UNNAMED}
 
 
 @pytest.mark.parametrize("other", ["reader-1", "other"])
@@ -274,12 +276,23 @@ async def test_a_limit_of_connections_is_told(servers: Made, monkeypatch: pytest
         await led_by_listener(NAMED, ROUTER, "write")
 
 
-@pytest.mark.parametrize("host, same", [("localhost", True), ("127.0.0.2", False), ("192.0.2.1", False)])
-async def test_another_name_of_this_machine_is_no_router(host: str, same: bool) -> None:
-    """Nothing listens there, so nothing else is found out."""
-    writer = Server("writer", "127.0.0.1", 1, 2, "r", "w", sql_port=3)
-    router = Server("router", host, 0, 2, "", "w")
-    assert (await _same(router, [writer])) == (f"{host}:2 is 127.0.0.1:2, a port of writer" if same else "")
+@pytest.mark.parametrize(
+    "host, port, same",
+    [("localhost", 2, True), ("localhost", 4, False), ("db.example", 2, False), ("unknown", 2, False)],
+)
+async def test_another_name_of_this_machine_is_no_router(
+    monkeypatch: pytest.MonkeyPatch, host: str, port: int, same: bool
+) -> None:
+    """A name that is not of this machine may move."""
+    known = {"localhost": {("::1", 0), ("127.0.0.1", 0)}, "db.example": {("10.0.0.1", 0)}}
+
+    async def addresses_of(host: str, _: int) -> set[Any]:
+        return known.get(host, {(host, 0)} if host[0].isdigit() else set())
+
+    monkeypatch.setattr(_router, "addresses_of", addresses_of)
+    servers = [Server("reader-1", "10.0.0.1", 1, 2, "", ""), Server("writer", "127.0.0.1", 1, 2, "", "", sql_port=3)]
+    found = await _same(Server("router", host, 0, port, "", ""), servers)
+    assert found == (f"{host}:2 is 127.0.0.1:2, a port of writer" if same else "")
 
 
 # ---- real servers
@@ -352,8 +365,8 @@ async def test_a_router_that_leads_to_a_read_only_server_is_refused(cluster: Clu
                 await required(cluster, account, by_sql=by_sql, told=[])
             what = "writes by SQL" if by_sql else "writes"
             assert re.match(
-                rf"router: {what} at 127.0.0.1:{port} were led to reader-1 in (\d+) of \1 connections \(reader-1 is read-only\), "
-                "and not to writer",
+                rf"router: {what} at 127.0.0.1:{port} were led to reader-1 in (\d+) of \1 connections \(reader-1 is "
+                r"read-only\), and not to writer",
                 str(refused.value),
             )
             assert str(refused.value).endswith("Nothing was written")

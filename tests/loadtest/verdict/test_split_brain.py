@@ -141,6 +141,17 @@ def test_a_kept_run_is_judged_again_as_it_was(tmp_path: Path) -> None:
     }
 
 
+def test_behind_a_router_it_is_not_known_which_server_answered(tmp_path: Path) -> None:
+    servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
+    router = "{host: ha, read_port: 8, write_port: 9}"
+    external = f"name: x\ncluster: {{kind: external, servers: {servers}, router: {router}}}\nmix: {{get: 9, insert: 1}}\n"
+    events = [(8.0, PROMOTION, "reader-1", {"seen_within": 0.25}), (9.0, PROMOTION, "writer", {"seen_within": 0.25})]
+    _, result = kept(HandMade(external, fault=None, events=events, lost=[100]), tmp_path)
+    assert "which reads went to the primary is not known behind a router" in result["audit"]["linearizable"]["explanation"]
+    (finding,) = result["audit"]["lost"]["findings"]
+    assert "was acknowledged, by which server is not known behind a router," in finding["line"]
+
+
 def test_the_advice_to_fence_is_given_once() -> None:
     scenario = parse_scenario("name: x\nmix: {insert: 1}\n", "s.yaml")
     missed = [Judged(name, Result.MISS, 1, 0, "", audit=True) for name in ("lost", "split_brain")]
