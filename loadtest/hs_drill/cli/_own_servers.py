@@ -24,8 +24,8 @@ MISSING = ExitCode.EXPECTATION_MISSED
 
 
 async def ask_own_servers(scenario: Scenario) -> Rehearsal:
-    """What could be rehearsed on the servers that the scenario names. Takes a few seconds at most. Raises `ClusterError` if a
-    secret is missing."""
+    """What could be rehearsed on the servers that the scenario names. Takes a few seconds at most, and half a minute for
+    each port of a router. Raises `ClusterError` if a secret is missing."""
     servers = [server.resolved() for server in scenario.cluster.servers]
     needed = {server.name: privileges_on(server, scenario) for server in servers}
     found: dict[str, list[Answers]] = {"run": [], "load": []}
