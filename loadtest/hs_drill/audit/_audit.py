@@ -6,9 +6,10 @@ value names the write that left it (`workload`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from hs_drill.scenario import kind_of
@@ -23,41 +24,25 @@ from hs_drill.store import (
     primaries_at_once,
 )
 
-from ._checker import Check, Checker, Context, Validity
-from ._counters import AppliedTwice, Counters
-from ._fenced import Fenced
+from ._checker import Check, Context, Validity
+from ._examination import Examination
 from ._lags import Lags
-from ._linearizable import Linearizable
 from ._order_of_loss import reign_before
 from ._primaries import Primaries, primaries_of
-from ._reads import MonotonicReads, StaleReads
+from ._processes import examine_in_processes, usable_cores
+from ._progress import Progress
 from ._replicas import check_replicas
-from ._resurrection import NoResurrection
-from ._row_histories import LeftOut, rows_of
-from ._row_history import RowHistory
-from ._sessions import MonotonicWrites, ReadYourWrites, WritesFollowReads
-from ._split_brain import SplitBrain
+from ._row_histories import Dealt, RowMaker, deal, operations_in
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
 from ._timelines import Timelines, timelines_of
-from ._writes import Lost, Recovered, Unexpected
 
 __all__ = ["Audit", "Check", "Validity", "audit"]
 
-CHECKERS: tuple[type[Checker], ...] = (
-    Lost,
-    Recovered,
-    Unexpected,
-    AppliedTwice,
-    Counters,
-    NoResurrection,
-    Linearizable,
-    StaleReads,
-    MonotonicReads,
-    ReadYourWrites,
-    MonotonicWrites,
-    WritesFollowReads,
-)
+PROCESSES_FROM = 2_000_000
+"""Operations from which on several processes are worth their start, which takes a second of a core."""
+MOST_PROCESSES = 32
+"""With more, reading the histories, which one process does, would be most of the time. Each takes about 100 MB."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +86,8 @@ def audit(
     alone: bool = False,
     routed: bool = False,
     table: AuditedTable = DRILL_TABLE,
+    processes: int | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Audit:
     """Audit a run. Blocking.
 
@@ -117,48 +104,68 @@ def audit(
       alone: the primary is the only server, so no replica can differ.
       routed: clients reached the servers through a router, so which server answered is not known.
       table: by default the drill's own.
+      processes: how many examine the rows, 1 is this one; None: of a long run, one for each core that this process may use.
+      report: gets a line for the user every two seconds that this takes.
 
     A check is unknown when data is missing or the checker fails, and not applicable when there was nothing to find. Memory
-    stays at about 100 MB however long the run was, unless most of it falls on very few rows. A temporary file beside the
-    histories takes as much disk space as they do.
+    stays at about 100 MB for each process however long the run was, unless most of it falls on very few rows. A temporary file
+    beside the histories takes as much disk space as they do.
     """
-    crashed: dict[str, Check] = {}
     workers = None if workers is None else frozenset(workers)
-    left_out = LeftOut(reign_of=lambda events: _reign(events, final, _missing(histories, workers, unreadable)))
-    rows = rows_of(histories, final, loaded=loaded, before=before, table=table, left_out=left_out)
-    first, failure = _first(rows)
-    context = _context(
-        histories, final, workers, staleness, sampled, unreadable, table, later=before is not None, routed=routed
-    )
-    used = [*CHECKERS, *((SplitBrain,) if context.two_primaries else ()), *((Fenced,) if context.former else ())]
-    checkers: dict[str, Checker] = {checker.name: checker(context) for checker in used}
-    try:
-        if first is not None:
-            for row in chain((first,), rows):
-                _check_row(row, checkers, crashed)
-    except Exception as error:
-        failure = error
-    if failure is not None:
-        crashed.update((name, checker.crashed(failure)) for name, checker in checkers.items())
-    for checker in checkers.values():
-        checker.add_left_out(left_out)
-    checks = {name: crashed.get(name) or checker.result() for name, checker in checkers.items()}
+    progress = Progress(report, operations_in(histories))
+    with _dealt(histories, final, loaded, before, table, progress) as dealt:
+        # Only now it is known which histories are complete.
+        context = _context(
+            histories, final, workers, staleness, sampled, unreadable, table, later=before is not None, routed=routed
+        )
+        at_once, reign = context.two_primaries, context.reign
+        rows = RowMaker(dealt.meanings, table, loaded=loaded, before=before, final=final, at_once=at_once, reign=reign)
+        examination = Examination(context, rows)
+        try:
+            _examine(examination, dealt, processes, progress)
+        except Exception as error:
+            examination.fail(error)
+    checks = examination.checks()
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     timelines = timelines_of(histories, final, checks, context)
-    return Audit(checks, _events(histories), context.faults, context.origin, context.takeover, timelines, _lags(checkers))
+    events, lags = _events(histories), examination.lags if context.one_clock else None
+    return Audit(checks, events, context.faults, context.origin, context.takeover, timelines, lags)
 
 
-def _first(rows: Iterator[RowHistory]) -> tuple[RowHistory | None, Exception | None]:
-    """The first row. It comes when all histories have been read: only then is it known which are complete."""
-    try:
-        return next(rows, None), None
-    except Exception as error:
-        return None, error
+@contextmanager
+def _dealt(
+    histories: Sequence[History],
+    final: FinalState | None,
+    loaded: int,
+    before: FinalState | None,
+    table: AuditedTable,
+    progress: Progress,
+) -> Iterator[Dealt]:
+    """The run in a temporary file, or why it could not be read. For the arguments see `audit`."""
+    with ExitStack() as stack:
+        try:
+            # Beside the histories, because the system's directory for temporary files may be in memory.
+            file = stack.enter_context(tempfile.TemporaryFile(dir=histories[0].path.parent if histories else None))
+            dealt = deal(file, histories, final, loaded=loaded, before=before, table=table, progress=progress.read)
+        except Exception as error:
+            dealt = Dealt(failure=error)
+        yield dealt
 
 
-def _lags(checkers: Mapping[str, Checker]) -> Lags | None:
-    checker = checkers[StaleReads.name]
-    return checker.lags if isinstance(checker, StaleReads) and checker.context.one_clock else None
+def _examine(examination: Examination, dealt: Dealt, processes: int | None, progress: Progress) -> None:
+    """For `processes` see `audit`."""
+    if dealt.failure is not None:
+        raise dealt.failure
+    if processes is None:
+        several = sum(bucket.operations_count for bucket in dealt.buckets) >= PROCESSES_FROM
+        processes = min(usable_cores(), MOST_PROCESSES) if several else 1
+    processes = min(processes, len(dealt.buckets))
+    if processes > 1:
+        examine_in_processes(examination, dealt.buckets, dealt.file, processes, progress.examined)
+        return
+    for bucket in dealt.buckets:
+        examination.examine(bucket, dealt.file)
+        progress.examined(bucket.operations_count)
 
 
 def _events(histories: Sequence[History]) -> list[Event]:
@@ -189,15 +196,6 @@ def _mere_promotion(fault: str) -> bool:
     """Whether a fault ends with the event of a promotion, so that its end is no landmark of its own."""
     kind = kind_of(fault)
     return kind.promotes and not kind.demotes
-
-
-def _check_row(row: RowHistory, checkers: Mapping[str, Checker], crashed: dict[str, Check]) -> None:
-    for name, checker in checkers.items():
-        if name not in crashed:
-            try:
-                checker.check_row(row)
-            except Exception as error:
-                crashed[name] = checker.crashed(error)
 
 
 def _context(

@@ -13,7 +13,7 @@ from bisect import bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from hs_drill._counted import counted
 from hs_drill.store import MOST_WRONG_ROWS, Former, HistoryFaultWindow, Operation, TwoPrimaries, WrongRow
@@ -27,10 +27,14 @@ from ._row_history import RowHistory
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover
 
-__all__ = ["MAX_FINDINGS", "Check", "Checker", "Context", "Finding", "Validity"]
+__all__ = ["MAX_FINDINGS", "Check", "Checker", "Context", "Finding", "NotExaminedError", "Validity"]
 
 MAX_FINDINGS = 20
 _P = TypeVar("_P")
+
+
+class NotExaminedError(Exception):
+    """Why rows were not examined; one line."""
 
 
 class Validity(Enum):
@@ -203,6 +207,14 @@ class Checker:
     def check_row(self, row: RowHistory) -> None:
         raise NotImplementedError
 
+    def merge(self, other: Self) -> None:
+        """Take over what another one has found in other rows of the same run."""
+        self.count += other.count
+        self.possible += other.possible
+        self._keep()
+        other._keep()
+        self._findings = sorted([*self._findings, *other._findings], key=_place)[:MAX_FINDINGS]
+
     def add_left_out(self, left_out: LeftOut) -> None:
         """Take note of the rows that were left out, once all others were checked."""
 
@@ -255,7 +267,8 @@ class Checker:
 
     def crashed(self, error: Exception) -> Check:
         """The result when the checker itself failed."""
-        return self._check(Validity.UNKNOWN, f"the checker failed: {type(error).__name__}: {' '.join(str(error).split())}")
+        what = "cannot be checked" if isinstance(error, NotExaminedError) else f"the checker failed: {type(error).__name__}"
+        return self._check(Validity.UNKNOWN, f"{what}: {' '.join(str(error).split())}")
 
     @property
     def findings(self) -> tuple[Finding, ...]:

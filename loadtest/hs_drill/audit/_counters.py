@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 
 from hs_drill.store import NO_COUNT
 
@@ -125,6 +126,11 @@ class CounterChecker(Checker):
             if counter.final is not None and counter.base is not None:
                 self.relevant += steps
             self.check_counter(row, counter, deviation_of(counter) if not self.context.final_unusable else None)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.steps += other.steps
+        self.relevant += other.relevant
 
     def check_counter(self, row: RowHistory, counter: RowCounter, deviation: Deviation | None) -> None:
         raise NotImplementedError

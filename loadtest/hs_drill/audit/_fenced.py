@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Self
 
 from hs_drill._counted import counted
-from hs_drill.store import Former, Outcome
+from hs_drill.store import Former
 
 from ._checker import Check, Checker, Context, Validity
 from ._register import ENDLESS, Write
@@ -39,9 +40,8 @@ class Fenced(Checker):
     def check_row(self, row: RowHistory) -> None:
         if not self.context.one_clock:
             return
-        for write in row.writes:
-            if write.outcome is Outcome.OK:
-                self._add(row.key, write.start, write.end, write)
+        for write in row.register.acknowledged:
+            self._add(row.key, write.start, write.end, write)
         for counter in row.counters:
             fields = iter(counter.step_times)
             for step, start, end in zip(fields, fields, fields, strict=True):
@@ -64,6 +64,11 @@ class Fenced(Checker):
             by = f"by {one.server}," if names else "by which server is not known behind a router,"
             line = f"{words} was acknowledged{'' if names else ','} {by} after {one.promoted} had been promoted"
             self.add_finding(key, line, end, certain=certain)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self._acknowledged.update(other._acknowledged)
+        self._perhaps.update(other._perhaps)
 
     def result(self) -> Check:
         former = self.context.former

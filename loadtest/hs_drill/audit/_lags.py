@@ -31,7 +31,7 @@ class Lags:
         """A read that began at this time (nanoseconds) was examined."""
         index = time // self._slot
         self._examined[index] += 1
-        if len(self._examined) > MAX_SLOTS:
+        while len(self._examined) > MAX_SLOTS:
             self._widen()
 
     def stale(self, time: int, behind: int) -> None:
@@ -51,6 +51,20 @@ class Lags:
             self._stale[index // 2].update(lags)
         for index, lag in longest.items():
             self._longest[index // 2] = max(lag, self._longest.get(index // 2, 0))
+
+    def merge(self, other: Lags) -> None:
+        """Take over the reads of another one."""
+        while self._slot < other._slot:
+            self._widen()
+        while self._slot > other._slot:
+            other._widen()
+        self._examined.update(other._examined)
+        for index, lags in other._stale.items():
+            self._stale[index].update(lags)
+        for index, lag in other._longest.items():
+            self._longest[index] = max(lag, self._longest.get(index, 0))
+        while len(self._examined) > MAX_SLOTS:
+            self._widen()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: the slots in which reads were examined, by time. Times and lags in seconds."""

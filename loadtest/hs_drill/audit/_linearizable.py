@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Self
 
 from hs_drill._counted import counted
 from hs_drill.store import Outcome
@@ -44,15 +45,15 @@ class Linearizable(Checker):
     def check_row(self, row: RowHistory) -> None:
         reads = self._of_primary(row)
         self.of_primary += len(reads)
-        if not reads or not any(write.outcome is not Outcome.FAIL for write in row.writes):
+        register = row.register
+        if not reads or not (register.acknowledged or register.unknown):
             return
         self.rows += 1
         self.reads += len(reads)
-        self.unknown_writes += sum(write.outcome is Outcome.INFO for write in row.writes)
-        sources = row.register.sources
+        self.unknown_writes += len(register.unknown)
+        sources = register.sources
         known = [read for read in reads if read.state in sources and sources[read.state].earliest <= read.end]
-        before = row.register.before
-        found = examine(before, row.writes, known)
+        found = examine(register.before, row.writes, known)
         if found.undecided:
             deletes = sum(write.state == ABSENT and write.outcome is not Outcome.FAIL for write in row.writes)
             line = f"of {deletes:,} deletes it is not known which one a read saw"
@@ -63,6 +64,15 @@ class Linearizable(Checker):
             self._told_elsewhere("lost", True)
         else:
             self._contradicts(row, found.contradiction)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.rows += other.rows
+        self.reads += other.reads
+        self.of_primary += other.of_primary
+        self.unknown_writes += other.unknown_writes
+        for check, rows in other.elsewhere.items():
+            self.elsewhere[check] += rows
 
     def _told_elsewhere(self, check: str, found: bool) -> None:
         self.elsewhere[check] += found and not self.context.missing

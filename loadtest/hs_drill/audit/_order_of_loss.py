@@ -46,15 +46,20 @@ class OrderOfLoss:
         """When each ended."""
         self.newest = -ENDLESS
         """When the newest write began of which it is known that it is there."""
-        self.newest_key = 0
+        self.newest_key = -ENDLESS
 
     def lost(self, write: Write) -> None:
         if self._within(write.start, write.end):
             self._lost.append(write.end)
 
     def survived(self, key: int, start: int, end: int) -> None:
-        if start > self.newest and self._within(start, end):
+        # Not only the time, so that the order of the rows does not matter.
+        if (start, key) > (self.newest, self.newest_key) and self._within(start, end):
             self.newest, self.newest_key = start, key
+
+    def merge(self, other: OrderOfLoss) -> None:
+        self._lost.extend(other._lost)
+        self.newest, self.newest_key = max((self.newest, self.newest_key), (other.newest, other.newest_key))
 
     def _within(self, start: int, end: int) -> bool:
         return self._reign is not None and self._reign[0] < start and end < self._reign[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from hs_drill._counted import counted
 from hs_drill.store import NO_COUNT
@@ -32,6 +32,11 @@ class ReadChecker(Checker):
 
     def check_row(self, row: RowHistory) -> None:
         self.reads += len(row.reads)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.reads += other.reads
+        self.relevant += other.relevant
 
     def why_not_applicable(self) -> str:
         if not self.reads:
@@ -91,6 +96,12 @@ class StaleReads(ReadChecker):
                 since = max(seen.since, context.earliest_start)
                 what = f"the counter {counter.column} at {read.n}, without a step acknowledged"
                 self._stale(row, read, since, what, context.counters_complete, [counter.column])
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.stale += other.stale
+        self.longest = max(self.longest, other.longest)
+        self.lags.merge(other.lags)
 
     def _stale(self, row: RowHistory, read: Read, since: int, what: str, certain: bool, columns: Sequence[str] = ()) -> None:
         behind = read.start - since

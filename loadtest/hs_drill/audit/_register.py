@@ -66,17 +66,19 @@ class Register:
         self.failed: set[int] = set()
         self.acknowledged: list[Write] = []
         """By their starts."""
+        self.unknown: list[Write] = []
+        """Those of unknown outcome."""
+        failed, acknowledged = Outcome.FAIL, Outcome.OK  # in Python 3.11 looking them up takes longer than all else here
         for write in writes:
-            if write.outcome is Outcome.FAIL:
-                self.failed.add(write.state)
+            start, end, state, _, outcome, _ = write
+            if outcome is failed:
+                self.failed.add(state)
                 continue
-            known = self.sources.get(write.state)
-            if known is None:
-                self.sources[write.state] = _Source(write.start, write.end)
-            else:
-                self.sources[write.state] = _Source(min(write.start, known.earliest), max(write.end, known.latest))
-            if write.outcome is Outcome.OK:
-                self.acknowledged.append(write)
+            known = self.sources.get(state)
+            if known is not None:
+                start, end = min(start, known.earliest), max(end, known.latest)
+            self.sources[state] = _Source(start, end)
+            (self.acknowledged if outcome is acknowledged else self.unknown).append(write)
         self.acknowledged.sort()
         self._starts = [write.start for write in self.acknowledged]
         self._first_ends = list(_running_minimum(write.end for write in reversed(self.acknowledged)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Self
 
 from hs_drill._counted import counted
 from hs_drill.store import Operation, Outcome
@@ -34,7 +35,7 @@ class NoResurrection(Checker):
         self.reads = 0
 
     def check_row(self, row: RowHistory) -> None:
-        deletes = [write for write in row.writes if write.state == ABSENT and write.outcome is Outcome.OK]
+        deletes = [write for write in row.register.acknowledged if write.state == ABSENT]
         if not deletes:
             return
         self.rows += 1
@@ -47,6 +48,11 @@ class NoResurrection(Checker):
                 self.add_finding(row.key, f"its delete was acknowledged, and then {what}", time, certain=certain)
                 return
 
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.rows += other.rows
+        self.reads += other.reads
+
     def _signs(self, row: RowHistory, deleted: int) -> Iterator[tuple[int, int, str]]:
         """What shows that the row was there after this time: from when to when, and in words."""
         sources, describe = row.register.sources, self.context.table.describe
@@ -55,8 +61,8 @@ class NoResurrection(Checker):
                 self.reads += 1
                 if read.state != ABSENT and read.state in sources:
                     yield read.start, read.end, f"the primary showed {describe(read.state)}"
-        for write in row.writes:
-            if write.start > deleted and write.operation.do is Operation.UPDATE and write.outcome is Outcome.OK:
+        for write in row.register.acknowledged:
+            if write.start > deleted and write.operation.do is Operation.UPDATE:
                 yield write.start, write.end, f"{self.context.describe(write)} was acknowledged"
         if not self.context.final_unusable and row.final is not None and row.final_version in sources:
             yield ENDLESS, ENDLESS, f"the row ended with {describe(row.final_version)}"

@@ -1,15 +1,13 @@
-"""Regroups a run's histories and final state by row.
-
-A run may have more records than fit into memory as objects. So they are distributed over buckets by key, in one temporary file,
-and the rows of one bucket after the other are put together.
-"""
+"""Regroups a run's histories and final state by row: deals them to buckets, and makes rows of a bucket."""
 
 from __future__ import annotations
 
-import tempfile
+import struct
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, NamedTuple
 
 from hs_drill.store import (
@@ -17,7 +15,6 @@ from hs_drill.store import (
     RECORD,
     REMOVALS,
     STEPS,
-    Event,
     FinalState,
     History,
     HistoryError,
@@ -25,26 +22,21 @@ from hs_drill.store import (
     Operation,
     Outcome,
     TwoPrimaries,
-    WrongRow,
-    primaries_at_once,
 )
 from hs_drill.workload import ABSENT, INITIAL, UNSEEN
 
+from ._buckets import Buckets, Piece, pieces
 from ._register import ENDLESS, Read, Write
 from ._row_history import RowCounter, RowHistory
 from ._table import AuditedTable
 
-__all__ = ["LeftOut", "operations_listed", "rows_of"]
+__all__ = ["Bucket", "Dealt", "LeftOut", "RowMaker", "deal", "operations_in", "operations_listed"]
 
 BUCKET_ENTRIES = 100_000
 """Of one bucket; as objects about 50 MB."""
-SPILL_ENTRIES = 400_000
-"""Of all buckets together, before they are written to the file."""
-FIELDS = 7
-"""Integers of an operation: key, code, value, start, end, user_id, n."""
-_FINAL, _BEFORE = -1, -2
-"""Kinds of states. A state is key, kind, version, counters and extras."""
-_NO_OPERATIONS = array("q")
+CHUNK_ROWS = 8192
+_FINAL, _BEFORE = 0, 1
+"""Sources of rows. Those of records are the workers."""
 
 
 class _Meaning(NamedTuple):
@@ -89,117 +81,95 @@ def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
 
 @dataclass
 class LeftOut:
-    """What `rows_of` leaves out."""
+    """What `RowMaker` leaves out."""
 
     inserts: int = 0
     """Rows that were inserted once, acknowledged, and never changed. Not those of a time when two servers took writes at
     once: which server acknowledged them is told."""
-    at_once: Sequence[TwoPrimaries] = ()
-    """These times."""
-    reign_of: Callable[[Sequence[Event]], tuple[int, int] | None] = lambda events: None
-    """Takes the run's events, by time. Returns the times between which the newest of these inserts is wanted, if it is."""
     newest: tuple[int, int] | None = None
-    """When it began, and its key."""
+    """The newest of these inserts within `RowMaker.reign`: when it began, and its key."""
+
+    def merge(self, other: LeftOut) -> None:
+        self.inserts += other.inserts
+        self.newest = max(filter(None, (self.newest, other.newest)), default=None)
 
 
-def rows_of(
-    histories: Iterable[History],
+class Bucket(NamedTuple):
+    """Where everything about some rows is in the temporary file."""
+
+    operations: Sequence[Piece]
+    states: Sequence[Piece]
+
+    @property
+    def operations_count(self) -> int:
+        return sum(piece.length for piece in self.operations) // RECORD.size
+
+
+class Dealt(NamedTuple):
+    """A run in the temporary file."""
+
+    file: int = -1
+    """Its descriptor."""
+    buckets: Sequence[Bucket] = ()
+    meanings: Mapping[int, _Meaning] = {}
+    failure: Exception | None = None
+    """Why it could not be read."""
+
+
+def deal(
+    file: IO[bytes],
+    histories: Sequence[History],
     final: FinalState | None,
     *,
     loaded: int,
-    before: FinalState | None = None,
+    before: FinalState | None,
     table: AuditedTable,
-    left_out: LeftOut | None = None,
-) -> Iterator[RowHistory]:
-    """Every row that a history or a final state mentions, but for two kinds that cannot violate a check: rows that no operation
-    touched, and rows that were inserted once and never changed. The latter are counted in `left_out`. Their extras need no
-    look: whoever read them back compared what the write of their version must have left.
+    progress: Callable[[int], None],
+) -> Dealt:
+    """Read the histories to their ends, and deal everything that a row can be made of to buckets in the file.
 
-    `loaded` rows (numbers from 1) were as `table` says before the run, with version `INITIAL`, unless `before` says what there
-    was.
+    Of the final state, rows that are as they were loaded are left out. For the arguments see `audit`. `progress` is told how
+    many more operations were read, again and again. Raises `HistoryError`, `ValueError` and OSError.
     """
-    left_out = left_out if left_out is not None else LeftOut()
-    histories = list(histories)
+    meanings = _meanings(histories)
     states = [state for state in (final, before) if state is not None]
     for state in states:
         if state.rows and (state.counters, state.extras) != (table.counters, table.extras):
             raise ValueError(f"{state.path} is of a table with other columns")
-    count = _entries(histories, states) // BUCKET_ENTRIES + 1
-    meanings = _meanings(histories)
-    reads = frozenset(code for code, meaning in meanings.items() if meaning.reads)
-    wrong = (before.wrong if before is not None else {}, final.wrong if final is not None else {})
-    regrouped = _Regrouped(meanings, table, range(1, loaded + 1) if before is None else range(0), left_out, wrong)
-    # Beside the histories, because the system's directory for temporary files may be in memory.
-    folder = histories[0].path.parent if histories else None
-    with tempfile.TemporaryFile(dir=folder) as file:
-        operations, held = _Buckets(file, count), _Buckets(file, count)
-        for history in histories:
-            operations.deal(history, reads)
-        events = sorted((event for history in histories for event in history.events), key=lambda event: event.time)
-        left_out.at_once = primaries_at_once(events)
-        reign = left_out.reign_of(events)
-        if reign is not None:
-            regrouped.reign = reign
-        if before is not None:
-            held.deal_state(before, _BEFORE)
-        if final is not None:
-            held.deal_state(_changed(final, loaded, table) if before is None else final, _FINAL)
-        for some, ends in zip(operations.take(), held.take(), strict=True):
-            yield from regrouped.rows_in(some, ends)
+    row = _row_of(table)
+    entries = operations_in(histories) + sum(state.rows for state in states)
+    count = entries // BUCKET_ENTRIES + 1
+    operations, held = Buckets(file, count, RECORD.size), Buckets(file, count, row.size)
+    for history in histories:
+        for length in operations.deal(history.header.worker, map(history.in_this_format, history.readable())):
+            progress(length // RECORD.size)
+    if before is not None:
+        _exhaust(held.deal(_BEFORE, _packed(row, before)))
+    if final is not None:
+        rows = _changed(final, loaded, table) if before is None else final
+        _exhaust(held.deal(_FINAL, _packed(row, rows)))
+    return Dealt(file.fileno(), [Bucket(*both) for both in zip(operations.pieces, held.pieces, strict=True)], meanings)
 
 
-def _entries(histories: Iterable[History], states: Iterable[FinalState]) -> int:
-    return sum(history.path.stat().st_size // RECORD.size for history in histories) + sum(state.rows for state in states)
+def operations_in(histories: Iterable[History]) -> int:
+    """About how many; a few less."""
+    return sum(history.path.stat().st_size // RECORD.size for history in histories)
 
 
-class _Buckets:
-    """Entries by key, in memory and in a file. Several may share the file."""
+def _row_of(table: AuditedTable) -> struct.Struct:
+    """The layout of a row in a bucket: number, version, counters and extras."""
+    return struct.Struct(f"<{2 + len(table.counters) + len(table.extras)}q")
 
-    def __init__(self, file: IO[bytes], count: int) -> None:
-        self._file = file
-        self._open = [array("q") for _ in range(count)]
-        self._gathered = 0
-        self._places: list[list[tuple[int, int]]] = [[] for _ in range(count)]
 
-    def deal(self, history: History, reads: Set[int]) -> None:
-        """`reads`: the codes of reads, of which those that saw nothing are left out."""
-        worker = history.header.worker << 32
-        buckets, count = self._open, len(self._open)
-        for chunk in history.readable():
-            for key, value, n, end, lasted, _, user, code, _, _ in history.entries(chunk):
-                if value != UNSEEN or code not in reads:
-                    buckets[key % count].extend((key, code, value, end - 1000 * lasted, end, worker | user, n))
-            self._gathered += len(chunk) // RECORD.size
-            self._spill()
+def _packed(layout: struct.Struct, rows: Iterable[Sequence[int]]) -> Iterator[bytes]:
+    packed = (layout.pack(*row) for row in rows)
+    while chunk := b"".join(islice(packed, CHUNK_ROWS)):
+        yield chunk
 
-    def deal_state(self, rows: Iterable[Sequence[int]], kind: int) -> None:
-        buckets, count = self._open, len(self._open)
-        for row in rows:
-            buckets[row[0] % count].extend((row[0], kind, *row[1:]))
-            self._gathered += 1
-            if self._gathered >= SPILL_ENTRIES:
-                self._spill()
 
-    def _spill(self) -> None:
-        if self._gathered < SPILL_ENTRIES:
-            return
-        self._file.seek(0, 2)
-        for index, bucket in enumerate(self._open):
-            if bucket:
-                self._places[index].append((self._file.tell(), len(bucket)))
-                bucket.tofile(self._file)
-                del bucket[:]
-        self._gathered = 0
-
-    def take(self) -> Iterator[array[int]]:
-        for index, rest in enumerate(self._open):
-            bucket = array("q")
-            for place, length in self._places[index]:
-                self._file.seek(place)
-                bucket.fromfile(self._file, length)
-            bucket.extend(rest)
-            self._open[index] = array("q")
-            yield bucket
+def _exhaust(steps: Iterable[object]) -> None:
+    for _ in steps:
+        pass
 
 
 def _changed(final: FinalState, loaded: int, table: AuditedTable) -> Iterator[tuple[int, ...]]:
@@ -219,83 +189,120 @@ def _changed(final: FinalState, loaded: int, table: AuditedTable) -> Iterator[tu
         yield missing, *nothing
 
 
-class _Regrouped:
-    """Makes rows of buckets."""
+class RowMaker:
+    """Makes the rows of buckets: every row that a history or a final state mentions, but for two kinds that cannot violate a
+    check. These are rows that no operation touched, and rows that were inserted once and never changed. The latter are counted
+    in `left_out`. Their extras need no look: whoever read them back compared what the write of their version must have left.
+
+    `loaded` rows (numbers from 1) were as `table` says before the run, with version `INITIAL`, unless `before` says what there
+    was.
+    """
 
     def __init__(
         self,
         meanings: Mapping[int, _Meaning],
         table: AuditedTable,
-        loaded: range,
-        left_out: LeftOut,
-        wrong: tuple[Mapping[int, WrongRow], Mapping[int, WrongRow]],
+        *,
+        loaded: int,
+        before: FinalState | None,
+        final: FinalState | None,
+        at_once: Sequence[TwoPrimaries],
+        reign: tuple[int, int] | None,
     ) -> None:
+        """`at_once`: when two servers took writes at once. `reign`: the newest unchanged insert of this time is wanted."""
         self._meanings = meanings
         self._table = table
-        self._loaded = loaded
-        self._left_out = left_out
-        self._wrong = wrong
-        self.reign = (ENDLESS, ENDLESS)
-        """Between which times the newest unchanged insert is wanted."""
-        self._newest = -ENDLESS
+        self._loaded = range(1, loaded + 1) if before is None else range(0)
+        self._wrong = (before.wrong if before is not None else {}, final.wrong if final is not None else {})
+        self._at_once = at_once
+        self._reign = reign if reign is not None else (ENDLESS, ENDLESS)
 
-    def rows_in(self, operations: array[int], states: array[int]) -> Iterator[RowHistory]:
-        """Every row of a bucket of operations and one of states."""
-        entries: dict[int, array[int]] = {}
-        for at in range(0, len(operations), FIELDS):
-            key = operations[at]
-            known = entries.get(key)
-            if known is None:
-                known = entries[key] = array("q")
-            known.extend(operations[at + 1 : at + FIELDS])
-        before: dict[int, tuple[int, ...]] = {}
-        final: dict[int, tuple[int, ...]] = {}
-        width = 3 + len(self._table.counters) + len(self._table.extras)
-        for at in range(0, len(states), width):
-            key = states[at]
-            (final if states[at + 1] == _FINAL else before)[key] = tuple(states[at + 2 : at + width])
-            entries.setdefault(key, _NO_OPERATIONS)
-        for key, flat in entries.items():
+    def rows_in(self, bucket: Bucket, file: int, left_out: LeftOut) -> Iterator[RowHistory]:
+        """Every row of a bucket, given the descriptor of the file."""
+        states: tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]] = {}, {}
+        layout = _row_of(self._table)
+        for source, data in pieces(file, bucket.states):
+            into = states[source]
+            for row in layout.iter_unpack(data):
+                into[row[0]] = row[1:]
+        final, before = states
+        found = _Found()
+        for worker, data in pieces(file, bucket.operations):
+            found.add(worker, data, self._meanings)
+        rows = found.rows
+        for key in (*final, *before):
+            if key not in rows:
+                rows[key] = [], []
+        for key, (writes, reads) in rows.items():
             loaded = key in self._loaded
-            if not loaded and self._inserted_and_unchanged(key, flat, final.get(key)) and key not in before:
-                self._left_out.inserts += 1
-                if self.reign[0] < flat[2] and flat[3] < self.reign[1] and flat[2] > self._newest:
-                    self._newest = flat[2]
-                    self._left_out.newest = flat[2], key
-                continue
+            if len(writes) == 1 and not reads and not loaded and key not in before:
+                ended = final.get(key)
+                if ended is not None and key not in found.stepped and self._is_unchanged(key, writes[0], ended):
+                    self._leave_out(left_out, key, writes[0])
+                    continue
             untouched = self._table.loaded(key) if loaded else None
-            ended = final.get(key, untouched)
-            began = before.get(key, untouched)
-            yield self._row(key, flat, began, None if ended is None or ended[0] == ABSENT else ended)
+            began, ended = before.get(key, untouched), final.get(key, untouched)
+            yield self._row(key, found, began, None if ended is None or ended[0] == ABSENT else ended)
 
-    def _inserted_and_unchanged(self, key: int, flat: array[int], final: tuple[int, ...] | None) -> bool:
-        """The most frequent row: one acknowledged insert, and the final state that it left."""
-        if len(flat) != FIELDS - 1 or final is None or flat[1] != final[0]:
+    def _is_unchanged(self, key: int, only: Write, ended: tuple[int, ...]) -> bool:
+        """Whether this is the most frequent row: one acknowledged insert, and the final state that it left."""
+        if only.state != ended[0] or only.operation.do is not Operation.INSERT or only.outcome is not Outcome.OK:
             return False
-        only = self._meanings[flat[0]]
-        if only.operation.do is not Operation.INSERT or only.outcome is not Outcome.OK:
+        if any(one.holds(only.end) for one in self._at_once):
             return False
-        if any(one.holds(flat[3]) for one in self._left_out.at_once):
-            return False
-        return final[1 : 1 + len(self._table.counters)] == self._table.initial(key)
+        return ended[1 : 1 + len(self._table.counters)] == self._table.initial(key)
 
-    def _row(self, key: int, flat: array[int], before: tuple[int, ...] | None, final: tuple[int, ...] | None) -> RowHistory:
+    def _leave_out(self, left_out: LeftOut, key: int, insert: Write) -> None:
+        left_out.inserts += 1
+        if self._reign[0] < insert.start and insert.end < self._reign[1]:
+            left_out.newest = max(left_out.newest or (-ENDLESS, 0), (insert.start, key))
+
+    def _row(self, key: int, found: _Found, before: tuple[int, ...] | None, final: tuple[int, ...] | None) -> RowHistory:
         ends = self._table.counter_ends
         counters = [RowCounter(column, ends.get(column)) for column in self._table.counters]
+        if key in found.stepped:
+            for place, counter in enumerate(counters):
+                counter.step_times = found.steps.get((key, place), counter.step_times)
+                counter.last_step = found.last_steps.get((key, place), 0)
         wrong_before, wrong = (known.get(key) for known in self._wrong)
-        row = RowHistory(key, self._table, counters, before, final, wrong_before, wrong)
-        meanings, fields = self._meanings, iter(flat)
-        for code, value, start, end, user_id, n in zip(*[fields] * (FIELDS - 1), strict=True):
-            operation, outcome, reads, removes, step, place = meanings[code]
-            if reads:
-                row.reads.append(Read(start, end, value, user_id, n, place))
-            elif step:
-                if outcome is not Outcome.FAIL and value:
-                    counter = counters[place]
-                    counter.last_step = max(counter.last_step, end)
-                    counter.step_times.extend((step * value, start, end if outcome is Outcome.OK else ENDLESS))
-            else:
-                until = ENDLESS if outcome is Outcome.INFO else end
-                row.writes.append(Write(start, until, ABSENT if removes else value, operation, outcome, user_id))
+        writes, reads = found.rows[key]
+        row = RowHistory(key, self._table, counters, before, final, wrong_before, wrong, writes, reads)
         row.set_counters()
         return row
+
+
+class _Found:
+    """The operations of a bucket, by row."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[list[Write], list[Read]]] = {}
+        self.stepped: set[int] = set()
+        """The rows with steps."""
+        self.steps: dict[tuple[int, int], array[int]] = defaultdict(lambda: array("q"))
+        """See `RowCounter.step_times`. By row and counter, as `last_steps` is."""
+        self.last_steps: dict[tuple[int, int], int] = {}
+
+    def add(self, worker: int, records: bytes, meanings: Mapping[int, _Meaning]) -> None:
+        """Add records of a worker, of which reads that saw nothing are left out."""
+        rows, worker = self.rows, worker << 32
+        acknowledged, failed, unknown = Outcome
+        new = tuple.__new__  # takes half as long as a call of the class
+        for key, value, n, end, lasted, _, user, code, _, _ in RECORD.iter_unpack(records):
+            operation, outcome, reads, removes, step, place = meanings[code]
+            if reads and value == UNSEEN:
+                continue
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = [], []
+            start = end - 1000 * lasted
+            if reads:
+                row[1].append(new(Read, (start, end, value, worker | user, n, place)))
+            elif not step:
+                until = ENDLESS if outcome is unknown else end
+                state = ABSENT if removes else value
+                row[0].append(new(Write, (start, until, state, operation, outcome, worker | user)))
+            elif outcome is not failed and value:
+                at = key, place
+                self.stepped.add(key)
+                self.last_steps[at] = max(self.last_steps.get(at, 0), end)
+                self.steps[at].extend((step * value, start, end if outcome is acknowledged else ENDLESS))

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from hs_drill.store import NO_COUNT, Operation, Outcome, WrongRow
@@ -70,8 +70,15 @@ class RowCounter:
         """None when `base` is."""
         if self._history is None and self.base is not None:
             fields = iter(self.step_times)
-            self._history = CounterHistory(self.base, zip(fields, fields, fields, strict=True))
+            steps = zip(fields, fields, fields, strict=True)
+            self._history = CounterHistory(self.base, steps) if self.step_times else _unchanged(self.base)
         return self._history
+
+
+@lru_cache(1000)
+def _unchanged(base: int) -> CounterHistory:
+    """The history of most counters."""
+    return CounterHistory(base, ())
 
 
 _NO_STEPS: tuple[Counter[int], Counter[int]] = (Counter(), Counter())
@@ -158,12 +165,12 @@ class RowHistory:
 
     def _counted_from_the_start(self) -> bool:
         """Whether no delete and no second insert makes it uncertain what the counters began with."""
-        inserts = 0
+        inserts, failed, insert = 0, Outcome.FAIL, Operation.INSERT
         for write in self.writes:
-            if write.outcome is not Outcome.FAIL:
+            if write.outcome is not failed:
                 if write.state == ABSENT:
                     return False
-                inserts += write.operation.do is Operation.INSERT
+                inserts += write.operation.do is insert
         return inserts <= (0 if self.before else 1)
 
     @property

@@ -89,13 +89,14 @@ def _others(
     found: SessionOrder, mine: dict[int, tuple[list[int], list[Write]]], writes: Iterable[Write], reads: Iterable[Read]
 ) -> None:
     # Several deletes leave the same state, so of a read that found no row it is not known what it saw.
-    by_state = {write.state: write for write in writes if write.outcome is not Outcome.FAIL and write.state != ABSENT}
+    failed = Outcome.FAIL
+    by_state = {write.state: write for write in writes if write.outcome is not failed and write.state != ABSENT}
     seen_by: dict[int, _Seen] = {}
     first_read: dict[int, int] = {}
     first_seen: dict[int, int] = {}
     first_seen_by: dict[tuple[int, int], int] = {}
     for read in reads:
-        _, end, state, user, *_ = read
+        _, end, state, user, _, _ = read
         seen, write = seen_by.get(user), by_state.get(state)
         if seen is not None:
             found.after_second += seen.second

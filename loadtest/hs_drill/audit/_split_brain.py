@@ -10,9 +10,10 @@ from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
+from typing import Self
 
 from hs_drill._counted import counted
-from hs_drill.store import Outcome, TwoPrimaries
+from hs_drill.store import TwoPrimaries
 
 from ._checker import MAX_FINDINGS, Check, Checker, Context, Finding, Validity
 from ._register import ENDLESS, Write
@@ -61,9 +62,8 @@ class SplitBrain(Checker):
     def check_row(self, row: RowHistory) -> None:
         if not self.context.one_clock:
             return
-        for write in row.writes:
-            if write.outcome is Outcome.OK:
-                self._add(row.key, write.start, write.end, write)
+        for write in row.register.acknowledged:
+            self._add(row.key, write.start, write.end, write)
         for counter in row.counters:
             fields = iter(counter.step_times)
             for step, start, end in zip(fields, fields, fields, strict=True):
@@ -80,10 +80,18 @@ class SplitBrain(Checker):
         for place in places:
             self.acknowledged[place][server] += 1
             earliest = self._earliest[place, server]
-            if len(earliest) < MAX_FINDINGS or end < earliest[-1][0]:
+            if len(earliest) < MAX_FINDINGS or (end, key) <= earliest[-1][:2]:
                 words = what if isinstance(what, str) else self.context.describe(what)
                 insort(earliest, (end, key, f"{words} was acknowledged {_by(server, self.context.two_primaries[place])}"))
                 del earliest[MAX_FINDINGS:]
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.total.update(other.total)
+        for ours, theirs in zip(self.acknowledged, other.acknowledged, strict=True):
+            ours.update(theirs)
+        for place, earliest in other._earliest.items():
+            self._earliest[place] = sorted([*self._earliest[place], *earliest])[:MAX_FINDINGS]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -92,7 +100,7 @@ class SplitBrain(Checker):
         # Where only the new primary acknowledged writes, none of these is evidence of anything.
         shown = {place for place, one in enumerate(at_once) if set(self.acknowledged[place]) - {one.new}}
         order = [(place, server) for place, one in enumerate(at_once) for server in (one.old, one.new)]
-        order += [place for place in self._earliest if place not in order]
+        order += [place for place in sorted(self._earliest) if place not in order]
         tiers = zip_longest(*(self._earliest.get((place, server), ()) for place, server in order if place in shown))
         found = [one for one in chain.from_iterable(tiers) if one is not None]
         return tuple(self.context.finding(key, line, end) for end, key, line in found[:MAX_FINDINGS])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any
 
-from hs_drill.scenario import bounds_of
+from hs_drill.scenario import KEPT, Scenario, bounds_of
 from hs_drill.store import WrongRow
-from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, Rows, damaged_places, shown
+from hs_drill.workload import ABSENT, DAMAGED, FOREIGN, INITIAL, UNNUMBERED, damaged_places, rows_of, shown
 
 __all__ = ["DRILL_TABLE", "AuditedTable", "never_written", "versions_in"]
 
@@ -46,12 +46,15 @@ class AuditedTable:
     """A row's primary key in words; "" if it is the row's number."""
     counter_ends: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """The least and the greatest number that a counter's type holds. The server clips what goes beyond."""
+    scenario: Scenario | None = field(default=None, repr=False, compare=False)
+    """That of a declared table."""
 
-    @classmethod
-    def of(cls, rows: Rows) -> Self:
+    @staticmethod
+    def of(scenario: Scenario) -> AuditedTable:
         """The table of a scenario whose run is audited."""
+        rows = rows_of(scenario)
         if rows.columns_declared is None:
-            return cls()
+            return DRILL_TABLE
         counters = rows.maker(rows.counters)
 
         def key_of(number: int) -> str:
@@ -59,7 +62,7 @@ class AuditedTable:
                 return "unknown"
             return "" if rows.plain else ", ".join(map(shown, rows.key(number)))
 
-        return cls(
+        return AuditedTable(
             rows.counters,
             rows.extras,
             rows.version_column or "",
@@ -70,7 +73,14 @@ class AuditedTable:
             rows.fingerprint,
             key_of,
             {name: bounds_of(rows.columns_declared.column(name)) for name in rows.counters},
+            scenario,
         )
+
+    def __reduce__(self) -> Any:
+        """Its functions cannot be pickled, so it is made again."""
+        if self.scenario is not None:
+            return _table_of, (self.scenario.model_dump(mode="json", by_alias=True, exclude_unset=True),)
+        return "DRILL_TABLE" if self is DRILL_TABLE else super().__reduce__()
 
     def loaded(self, number: int) -> tuple[int, ...]:
         """A row before the run: version, counters, extras."""
@@ -97,6 +107,10 @@ class AuditedTable:
         if state == ABSENT:
             return "no row"
         return f"version v{state:016x}" if state != INITIAL else "the version from before the run"
+
+
+def _table_of(scenario: dict[str, Any]) -> AuditedTable:
+    return AuditedTable.of(Scenario.model_validate(scenario, context=KEPT))
 
 
 _VERSION = re.compile(r"\bversion v([0-9a-f]{16})\b")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from typing import Self
 
 from hs_drill._counted import counted
-from hs_drill.store import Outcome, WrongRow
+from hs_drill.store import WrongRow
 from hs_drill.workload import ABSENT, DAMAGED, of_run
 
 from ._checker import Check, Checker, Context, Validity
@@ -41,6 +42,15 @@ class Lost(Checker):
         self.around = Share()
         """Those of which it is not known whether they are from before or after it."""
 
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.acknowledged += other.acknowledged
+        self.order.merge(other.order)
+        for by, share in other.shares.items():
+            self.shares[by].add(share.least, share.most)
+        self.after.add(other.after.least, other.after.most)
+        self.around.add(other.around.least, other.around.most)
+
     def add_left_out(self, left_out: LeftOut) -> None:
         self.acknowledged += left_out.inserts
         if left_out.newest is not None:
@@ -51,8 +61,8 @@ class Lost(Checker):
         return "" if self.acknowledged else "no write was acknowledged, so none could be lost"
 
     def check_row(self, row: RowHistory) -> None:
-        self.acknowledged += sum(write.outcome is Outcome.OK for write in row.writes)
-        self.acknowledged += sum(counter.steps.total() for counter in row.counters)
+        self.acknowledged += len(row.register.acknowledged)
+        self.acknowledged += sum(counter.steps.total() for counter in row.counters if counter.step_times)
         if self.context.final_unusable:
             return
         lost = self._check_writes(row)
@@ -88,9 +98,9 @@ class Lost(Checker):
     def _note_order(self, row: RowHistory, lost: Sequence[Write]) -> None:
         for write in lost:
             self.order.lost(write)
-        for write in row.writes:
+        for write in row.register.acknowledged:
             # A row that is gone says nothing: several deletes leave that.
-            if write.state == row.final_version != ABSENT and write.outcome is Outcome.OK:
+            if write.state == row.final_version != ABSENT:
                 self.order.survived(row.key, write.start, write.end)
 
     def _check_counter(self, row: RowHistory, counter: RowCounter) -> None:
@@ -195,16 +205,23 @@ class Recovered(Checker):
         self.unknown = 0
 
     def check_row(self, row: RowHistory) -> None:
-        seen = {read.state for read in row.reads}
-        if not self.context.final_unusable:
-            seen.add(row.final_version)
-        for write in row.writes:
-            if write.outcome is Outcome.INFO:
-                self.unknown += 1
-                self.applied += write.state in seen and (write.state != ABSENT or _only_unknown_deletes(row))
+        unknown = row.register.unknown
+        if unknown:
+            seen = {read.state for read in row.reads}
+            if not self.context.final_unusable:
+                seen.add(row.final_version)
+            self.unknown += len(unknown)
+            self.applied += sum(
+                write.state in seen and (write.state != ABSENT or _only_unknown_deletes(row)) for write in unknown
+            )
         for counter in row.counters:
-            if counter.unknown_steps:
+            if counter.step_times and counter.unknown_steps:
                 self._check_counter(counter)
+
+    def merge(self, other: Self) -> None:
+        super().merge(other)
+        self.applied += other.applied
+        self.unknown += other.unknown
 
     def _check_counter(self, counter: RowCounter) -> None:
         unknown = counter.unknown_steps
@@ -237,20 +254,26 @@ class Unexpected(Checker):
     bad = ("row or read shows data that no write left", "rows or reads show data that no write left")
 
     def check_row(self, row: RowHistory) -> None:
-        seen = self._unwritten_reads(row)
+        seen = self._check_reads(row)
         if not self.context.final_unusable:
             self._check_final(row, seen)
         for state, times in seen.items():
             self._unwritten(row, state, "a read" if len(times) == 1 else f"{len(times):,} reads", min(times))
-        self._check_early_reads(row)
         self._check_counters_seen(row)
 
-    def _unwritten_reads(self, row: RowHistory) -> dict[int, list[int]]:
-        """When reads saw a state that no write left, by state."""
-        sources, seen = row.register.sources, defaultdict[int, list[int]](list)
-        for read in row.reads:
-            if read.state not in sources and not self._is_old(row, read.state):
-                seen[read.state].append(read.start)
+    def _check_reads(self, row: RowHistory) -> dict[int, list[int]]:
+        """Returns when reads saw a state that no write left, by state."""
+        sources, seen, early = row.register.sources, defaultdict[int, list[int]](list), dict[int, int]()
+        for start, end, state, *_ in row.reads:
+            source = sources.get(state)
+            if source is None:
+                if not self._is_old(row, state):
+                    seen[state].append(start)
+            elif source.earliest > end:
+                early[state] = min(start, early.get(state, start))
+        for state, time in early.items():
+            line = f"a read saw {self.context.table.describe(state)} before it was written"
+            self.add_finding(row.key, line, time, certain=self.context.one_clock)
         return seen
 
     def _check_final(self, row: RowHistory, seen: dict[int, list[int]]) -> None:
@@ -289,17 +312,10 @@ class Unexpected(Checker):
                 # Unlike a version, a value may have been written by a write that is missing.
                 self.add_finding(row.key, line, None, certain=not self.context.missing, columns=[extra.column])
 
-    def _check_early_reads(self, row: RowHistory) -> None:
-        sources, early = row.register.sources, dict[int, int]()
-        for read in row.reads:
-            if read.state in sources and sources[read.state].earliest > read.end:
-                early[read.state] = min(read.start, early.get(read.state, read.start))
-        for state, time in early.items():
-            line = f"a read saw {self.context.table.describe(state)} before it was written"
-            self.add_finding(row.key, line, time, certain=self.context.one_clock)
-
     def _check_counters_seen(self, row: RowHistory) -> None:
         """A counter counts once, however many reads saw a wrong value."""
+        if not row.miscounted_reads:
+            return
         impossible = [(counter, seen) for counter, seen in row.miscounted_reads if self.context.impossible(seen)]
         told: set[str] = set()
         for counter, seen in sorted(impossible, key=lambda one: one[1].read.start):
@@ -333,5 +349,6 @@ class Unexpected(Checker):
 
 def _only_unknown_deletes(row: RowHistory) -> bool:
     """The row existed, and no acknowledged delete removed it."""
-    there = row.before is not None or any(write.state != ABSENT and write.outcome is Outcome.OK for write in row.writes)
-    return there and not any(write.state == ABSENT and write.outcome is Outcome.OK for write in row.writes)
+    acknowledged = row.register.acknowledged
+    there = row.before is not None or any(write.state != ABSENT for write in acknowledged)
+    return there and not any(write.state == ABSENT for write in acknowledged)

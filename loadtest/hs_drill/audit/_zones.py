@@ -119,11 +119,11 @@ def _zones(before: int, writes: Iterable[Write], reads: Iterable[Read]) -> tuple
             if start > zone[1]:
                 zone[1] = start
     zones: list[_Zone] = []
-    known, shared = {before}, set[int]()
+    known, shared, failed = {before}, set[int](), Outcome.FAIL
     if before in seen:
         zones.append(_Zone(-ENDLESS, seen[before][1], before))
     for start, end, state, _, outcome, _ in writes:
-        if outcome is Outcome.FAIL:
+        if outcome is failed:
             continue
         zone = seen.get(state)
         if zone is None:
@@ -141,7 +141,7 @@ def _pair(zones: list[_Zone]) -> tuple[_Zone, _Zone] | None:
 
     Of several pairs one that shows early.
     """
-    forward = sorted(zone for zone in zones if zone.first_end < zone.last_start)
+    forward = sorted([zone for zone in zones if zone[0] < zone[1]])
     if not forward:
         return None
     first_ends = [zone.first_end for zone in forward]

@@ -18,7 +18,7 @@ from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill.audit import AuditedTable
 from hs_drill.store import FinalState, FinalStateError, HistoryError, RunDirectory, RunHistory, read_history
-from hs_drill.workload import ABSENT, INITIAL, rows_of
+from hs_drill.workload import ABSENT, INITIAL
 
 from ._export_jepsen import WORKLOADS, Held, HeldBy, JepsenHistory
 from ._export_tables import FIELDS, TABLES, complete_state, table_rows, write_csv, write_json_lines
@@ -111,7 +111,7 @@ def _export_edn(
     problems: list[str],
 ) -> str:
     scenario = directory.scenario()
-    table = AuditedTable.of(rows_of(scenario))
+    table = AuditedTable.of(scenario)
     workload = options.workload or WORKLOADS[0]
     if workload == "counter" and len(table.counters) != 1:
         if not table.counters:

@@ -16,7 +16,7 @@ from ._json_schema import scenario_schema
 from ._load import Load, ThinkTime
 from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
 from ._mix_checks import HEADROOM, MOST_INSERTED
-from ._model import Scenario
+from ._model import KEPT, Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
 from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario, require_programs
@@ -31,6 +31,7 @@ __all__ = [
     "BINARIES",
     "BY_COMMAND",
     "HEADROOM",
+    "KEPT",
     "MOST_INSERTED",
     "READS",
     "SERVERS_HELP",

@@ -282,6 +282,10 @@ class History:
             return RECORD.iter_unpack(chunk)
         return ((key, value, NO_COUNT, *rest) for key, value, *rest in RECORD_1.iter_unpack(chunk))
 
+    def in_this_format(self, chunk: bytes) -> bytes:
+        """A chunk as records of the present format, `RECORD`."""
+        return chunk if self._record is RECORD else b"".join(RECORD.pack(*entry) for entry in self.entries(chunk))
+
     def _parts(self) -> Iterator[bytes]:
         size = self._record.size
         if self._record is RECORD_1:

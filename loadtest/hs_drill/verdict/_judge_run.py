@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from hs_drill.store import (
     semisync_lapses,
     unix_faults,
 )
-from hs_drill.workload import rows_of
 
 from ._advice import about_lapses, advice
 from ._audit_expectations import split_brain
@@ -48,6 +47,7 @@ def judge_run(
     ran: float | None = None,
     ended_by: str | None = None,
     others: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Judge a kept run. Returns the content of `result.json`. Blocking. Raises `ScenarioError` and OSError.
 
@@ -59,17 +59,17 @@ def judge_run(
       ran: seconds until the load was told to end.
       ended_by: the signal that ended the run before its time, `SIGTERM`, `SIGHUP` or `Ctrl-C`.
       others: the requests of other users of Locust, as `in_locust._other_requests` collects them.
+      report: gets a line for the user every two seconds that the audit takes.
 
     What is None comes from the `result.json` of the run's end. A run that did not finish has none, nor a final state.
     """
-    scenario = directory.scenario()
-    end = _end_of(directory, workers, lost, troubles, died, ran, ended_by, others)
+    scenario, end = directory.scenario(), _end_of(directory, workers, lost, troubles, died, ran, ended_by, others)
     histories, unreadable = directory.open_histories()
     damaged = list(unreadable)
     if directory.lost_checksums():
         damaged.append(f"{directory.path / CHECKSUMS}: is missing, so whether the small files were changed is not known")
     unreadable += [f"worker {worker} was lost during the run" for worker in end.lost]
-    found = _audit(directory, scenario, histories, end.workers, unreadable, damaged) if scenario.audited else None
+    found = _audit(directory, scenario, histories, end.workers, unreadable, damaged, report) if scenario.audited else None
     damaged += [history.damage for history in histories if history.damage]
     batches = directory.batches()
     faults = _faults(histories, found)
@@ -79,9 +79,8 @@ def judge_run(
     faults_known = any(history.header.worker == CONTROLLER and history.complete for history in histories)
     measured = [*judgement.judged, *(_split_brain(histories) if found is None else ())]
     if end.finished:
-        damaged += list(
-            _missing_files(directory, scenario, end.troubles, damaged, batches=batches.complete, faults=faults_known)
-        )
+        missing = _missing_files(directory, scenario, end.troubles, damaged, batches=batches.complete, faults=faults_known)
+        damaged += list(missing)
         if not faults_known:
             measured = [_without_faults(one, directory.history(CONTROLLER)) for one in measured]
     judgement = replace(judgement, judged=[*_shortcomings(end, damaged, counted=judgement.counted), *measured])
@@ -172,6 +171,7 @@ def _audit(
     workers: set[int] | None,
     unreadable: list[str],
     damaged: list[str],
+    report: Callable[[str], None],
 ) -> Audit:
     """Audit the run. Adds to `damaged` which files are, and to `unreadable` what the audit must not rely on."""
     return audit(
@@ -186,7 +186,8 @@ def _audit(
         unreadable=unreadable,
         alone=len(scenario.cluster.servers) == 1,
         routed=scenario.cluster.router is not None,
-        table=AuditedTable.of(rows_of(scenario)),
+        table=AuditedTable.of(scenario),
+        report=report,
     )
 
 

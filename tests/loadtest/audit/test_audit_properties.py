@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hs_drill.audit import _row_histories
+from hs_drill.audit import _buckets, _row_histories
 from hs_drill.audit._audit import Audit, Validity
 from hs_drill.audit._counter_history import CounterHistory
 from hs_drill.audit._register import ENDLESS, Read
-from hs_drill.store import NO_COUNT
+from hs_drill.store import NO_COUNT, RECORD
 from hs_drill.workload import ABSENT, first_insert_key
 from tests.loadtest.support.histories import Op, Store, audit_of, folder
 from tests.support.amount import amount
@@ -340,7 +340,7 @@ def test_many_buckets_say_the_same_as_one(rng: random.Random, steps: int) -> Non
     one = audited(store)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_row_histories, "BUCKET_ENTRIES", 7)
-        patch.setattr(_row_histories, "SPILL_ENTRIES", 5)
+        patch.setattr(_buckets, "SPILL_BYTES", 5 * RECORD.size)
         patch.setattr("hs_drill.store._history.FLUSH_BYTES", 200)
         assert audited(store).to_dict() == one.to_dict()
     assert false(one) == {"lost"}

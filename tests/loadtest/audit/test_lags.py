@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hs_drill.audit import _lags
 from hs_drill.audit._lags import MAX_SLOTS, Lags
 from tests.loadtest.support.audited import NEW, ONE, THEIRS, get, update
 from tests.loadtest.support.histories import audit_of
@@ -16,14 +17,27 @@ SECOND = 1_000_000_000
 reads = st.lists(st.tuples(st.integers(0, 4000 * SECOND), st.one_of(st.none(), st.integers(0, 100 * SECOND))), min_size=1)
 
 
-@given(reads)
-def test_every_read_is_in_the_slot_of_its_start_with_its_lag(taken: list[tuple[int, int | None]]) -> None:
+def filled(taken: list[tuple[int, int | None]]) -> Lags:
     lags = Lags()
     for time, behind in taken:
         lags.examined(time)
         if behind is not None:
             lags.stale(time, behind)
-    made = lags.to_dict()
+    return lags
+
+
+@given(reads, reads)
+def test_two_that_are_merged_say_what_one_says(some: list[tuple[int, int | None]], more: list[tuple[int, int | None]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_lags, "MAX_SLOTS", 3)
+        merged = filled(some)
+        merged.merge(filled(more))
+        assert merged.to_dict() == filled([*some, *more]).to_dict()
+
+
+@given(reads)
+def test_every_read_is_in_the_slot_of_its_start_with_its_lag(taken: list[tuple[int, int | None]]) -> None:
+    made = filled(taken).to_dict()
     left = list(taken)
     for slot in made["slots"]:
         start = round(slot["start"] * SECOND)

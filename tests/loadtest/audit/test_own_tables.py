@@ -14,7 +14,7 @@ from hs_drill.audit import AuditedTable, _checker
 from hs_drill.audit._audit import Audit, Validity, audit
 from hs_drill.scenario import parse_scenario
 from hs_drill.store import FinalState, MixOperation, Operation, WrongRow
-from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, damaged, rows_of
+from hs_drill.workload import DAMAGED, FOREIGN, INITIAL, UNNUMBERED, damaged
 from tests.loadtest.support.audited import NEW
 from tests.loadtest.support.histories import Op, Rows, audit_of, folder, write_history, write_state
 from tests.loadtest.support.own_table import MIX, TABLE, held, left
@@ -212,7 +212,7 @@ mix: {get: 5, count: {do: incr, column: seen, weight: 1}}
 
 def table_of(kind: str, made: str, primary: str) -> AuditedTable:
     text = COMPOSITE.replace("KIND", kind).replace("MADE", made).replace("PRIMARY", primary)
-    return AuditedTable.of(rows_of(parse_scenario(text, "s.yaml")))
+    return AuditedTable.of(parse_scenario(text, "s.yaml"))
 
 
 def test_the_table_of_a_scenario() -> None:
@@ -229,7 +229,7 @@ def test_the_table_of_a_scenario() -> None:
     assert plain.counter_ends == {"seen": (-(2**31), 2**31 - 1)}
     assert {plain.initial(number)[0] for number in range(1, 100)} <= set(range(3, 10))
     assert plain.loaded(5) == (INITIAL, *plain.initial(5))
-    drill = AuditedTable.of(rows_of(parse_scenario("name: x\nmix: {update: 1}\n", "s.yaml")))
+    drill = AuditedTable.of(parse_scenario("name: x\nmix: {update: 1}\n", "s.yaml"))
     assert (drill.counters, drill.extras, drill.loaded(5), drill.key_of(0)) == (("n",), (), (INITIAL, 0), "")
 
 

@@ -88,7 +88,7 @@ BUGS = {
     "a read write of unknown outcome ends when it is read last": ("zone[0] = end", "zone[0] = zone[0]"),
     "the last start is that of the first read": ("zone[1] = start", "zone[1] = zone[1]"),
     "the write's own times are left out": ("_Zone(min(end, zone[0]), max(start, zone[1]), state)", "_Zone(*zone, state)"),
-    "what failed counts": ("if outcome is Outcome.FAIL:", "if False:"),
+    "what failed counts": ("if outcome is failed:", "if False:"),
     "the state from before the run is like any other": ("_Zone(-ENDLESS, seen[before][1]", "_Zone(*seen[before]"),
     "a read of no row is of the delete": ("read.start <= until", "False"),
     "a read of no row comes first": ("read.start <= until", "True"),

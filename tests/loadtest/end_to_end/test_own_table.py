@@ -73,7 +73,7 @@ async def load(cluster: Cluster, scenario: Scenario, path: Path, *, least: int) 
 async def judge(control: Control, scenario: Scenario, history: History) -> Audit:
     final = history.path.with_name("final-writer.bin")
     await read_back(control, "writer", scenario, final)
-    table = AuditedTable.of(rows_of(scenario))
+    table = AuditedTable.of(scenario)
     return audit([history], FinalState(final, "writer"), loaded=scenario.table.rows, workers=[0], alone=True, table=table)
 
 
