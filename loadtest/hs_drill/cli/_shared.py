@@ -26,9 +26,17 @@ def console() -> Console:
 
 
 def read_run(path: str) -> KeptRun:
-    """Read a kept run, and judge it again. Raises `RunDirectoryError`, `ScenarioError` and OSError."""
+    """Read a kept run, and judge it again. If that takes long, says on standard error how far it is.
+
+    Raises `RunDirectoryError`, `ScenarioError` and OSError.
+    """
     directory = RunDirectory.open(Path(path))
-    return KeptRun.read(directory, judge_run(directory))
+    return KeptRun.read(directory, judge_run(directory, report=_say))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def safely(command: Callable[[], int]) -> int:

@@ -135,7 +135,8 @@ class Drill:
         if run > 1 and self._scenario.audited:
             # What replicas have yet to apply of the last run must not count as staleness of this one.
             await self._settle()
-            await read_back(self._control, self._control.primary, self._scenario, self.directory.before)
+            report = self._listener.on_line
+            await read_back(self._control, self._control.primary, self._scenario, self.directory.before, report)
 
     async def begin_writing(self) -> None:
         """Keep, and report, that from now on the run may write to a table that is not its own."""
@@ -242,6 +243,7 @@ class Drill:
                 ran=ran,
                 ended_by=ended_by,
                 others=others,
+                report=lambda line: trio.from_thread.run_sync(self._listener.on_line, line),
             )
         )
         result["faults"] = [vars(strike) for strike in self._nemesis.strikes]
@@ -330,7 +332,8 @@ class Drill:
             if wanted and not unknown:
                 self._listener.on_line(f"reading back {server.name}")
                 try:
-                    await read_back(self._control, server.name, self._scenario, self.directory.final(server.name))
+                    path, report = self.directory.final(server.name), self._listener.on_line
+                    await read_back(self._control, server.name, self._scenario, path, report)
                 except ClusterError as error:
                     troubles.append(f"{server.name} was not read back: {error}")
         troubles += [] if unknown else await self._changed_meanwhile(primary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,29 @@ from ._table import load_table
 __all__ = ["read_back"]
 
 PAGE_ROWS = 10_000
+QUIET_SECONDS = 2.0
+"""Until the first line about the progress, and between two of them."""
 _MOST_SHOWN = 100
 
 
-async def read_back(control: Control, server: str, scenario: Scenario, path: Path) -> None:
-    """Read every row by the primary key, a page after the other, and keep their states in a file. Raises `ClusterError`."""
+async def read_back(
+    control: Control, server: str, scenario: Scenario, path: Path, report: Callable[[str], None] = lambda line: None
+) -> None:
+    """Read every row by the primary key, a page after the other, and keep their states in a file. Raises `ClusterError`.
+
+    `report` gets a line for the user every two seconds that this takes.
+    """
     found = _Found(rows_of(scenario))
     table = load_table(scenario)
     after: Sequence[Any] | None = None
+    rows, due = 0, trio.current_time() + QUIET_SECONDS
     while page := await control.read_rows(server, table, after=after, limit=PAGE_ROWS):
         await trio.to_thread.run_sync(found.add, page)
         after = key_of(table, page[-1])
+        rows += len(page)
+        if trio.current_time() >= due:
+            report(f"reading back {server}: {rows:,} rows")
+            due = trio.current_time() + QUIET_SECONDS
     await trio.to_thread.run_sync(found.write, path)
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from hs_drill import __main__ as commands
 from hs_drill._cluster import Cluster, Server
+from hs_drill.audit import _progress
 from hs_drill.report._terminal import print_verdict
 from hs_drill.report._words import EXIT_CODES, expectations, quantity
 from hs_drill.scenario import parse_scenario
@@ -417,3 +418,12 @@ def test_the_environment_names_versions_but_no_secrets_and_no_places() -> None:
     text = json.dumps(found)
     for word in ("s3cret", "pa55", "db7", "/home", "root"):
         assert word not in text
+
+
+def test_a_long_audit_says_on_standard_error_how_far_it_is(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = HandMade().keep(tmp_path).path
+    _, quiet, nothing = run("analyze", directory)
+    monkeypatch.setattr(_progress, "QUIET_SECONDS", 0)
+    _, out, error = run("analyze", directory)
+    assert (out, nothing) == (quiet, "")
+    assert re.search(r"^audit: [\d,]+ of about [\d,]+ operations examined$", error, re.MULTILINE)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from hs_drill.controller import _read_back
 from hs_drill.scenario import Scenario, parse_scenario
@@ -36,7 +37,8 @@ DRILL = "name: drill\ntable: {rows: 30, groups: 3, value_size: 20}\nmix: {get: 1
 class Server:
     """Gives rows in the order of their primary key."""
 
-    def __init__(self, rows: list[list[Any]], primary: Sequence[int]) -> None:
+    def __init__(self, rows: list[list[Any]], primary: Sequence[int], *, seconds: float = 0.0) -> None:
+        self.seconds = seconds
         self.rows = sorted((tuple(row) for row in rows), key=lambda row: [row[place] for place in primary])
         self.keys = [[row[place] for place in primary] for row in self.rows]
         self.pages = 0
@@ -45,7 +47,7 @@ class Server:
         self, name: str, table: Table, *, after: Sequence[Any] | None = None, limit: int = 10_000
     ) -> list[tuple[Any, ...]]:
         assert name == "writer"
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.seconds)
         self.pages += 1
         first = 0 if after is None else self.keys.index(list(after)) + 1
         return self.rows[first : first + limit]
@@ -101,6 +103,19 @@ async def test_a_row_that_was_changed_is_told_with_its_columns(tmp_path: Path) -
     assert found.startswith("'a\\nlong text xxx")
     assert len(found) <= 100
     assert expected == repr(rows.row(2, INITIAL)[rows.columns.index("category")])
+
+
+async def test_it_says_every_two_seconds_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(_read_back, "PAGE_ROWS", 10)
+    scenario = parse_scenario(DRILL, "s.yaml")
+    rows = rows_of(scenario)
+    server = Server([rows.row(number, INITIAL) for number in range(1, 51)], [0], seconds=0.8)
+    lines: list[str] = []
+    await _read_back.read_back(server, "writer", scenario, tmp_path / "one", lines.append)  # type: ignore[arg-type]
+    assert lines == ["reading back writer: 30 rows"]
+    await _read_back.read_back(server, "writer", scenario, tmp_path / "two")  # type: ignore[arg-type]
 
 
 async def test_no_more_wrong_rows_are_described_than_people_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
