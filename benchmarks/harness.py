@@ -144,7 +144,7 @@ def contenders(cluster: Cluster, scenario: Scenario, folder: Path, seconds: int,
         "rows": scenario.table.rows,
         "groups": scenario.table.groups,
         "value_size": scenario.table.value_size.largest,
-        "mix": scenario.mix.weights(),
+        "mix": scenario.weights,
     }
 
     def ours(driver: str) -> Round:

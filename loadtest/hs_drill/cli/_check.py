@@ -42,6 +42,7 @@ from ._shared import console, safely
 __all__ = ["main"]
 
 MAX_MOMENTS = 60
+NO_MIX = "none: users are classes of Python code"
 """Lines of faults in the timeline: a fault that flaps for an hour would have thousands."""
 
 
@@ -94,7 +95,7 @@ def _print(out: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 def _setting(scenario: Scenario, live: LiveTable | None) -> list[tuple[str, str]]:
     cluster, table, load = scenario.cluster, scenario.table, scenario.load
-    weights = scenario.mix.weights()
+    weights = scenario.weights
     total = sum(weights.values())
     servers = f"writer, {'standby, ' if cluster.standby else ''}{counted(cluster.readers, 'reader')}"
     servers += ", reached through a router" if cluster.router is not None else ""
@@ -106,14 +107,14 @@ def _setting(scenario: Scenario, live: LiveTable | None) -> list[tuple[str, str]
         *([("writes", writes_in_words(scenario, on_update))] if table.existing else []),
         ("load", f"{words.load(load)}{', by SQL' if scenario.driver.name == 'sql' else ''}"),
         ("keys", _keys(scenario)),
-        ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items())),
+        ("mix", ", ".join(f"{name} {weight / total:.3g}" for name, weight in weights.items()) or NO_MIX),
         ("audit", audit_in_words(scenario)),
     ]
 
 
 def _keys(scenario: Scenario) -> str:
     """The distribution of the keys: one word if it is the same for all operations."""
-    drawn_by = scenario.mix.keys(scenario.keys)
+    drawn_by = scenario.drawn_by
     drawn = {one.name: drawn_by[one.name].distribution for one in scenario.operations if one.do not in ("insert", "delete")}
     if len(set(drawn.values())) > 1:
         return ", ".join(f"{name} {distribution}" for name, distribution in drawn.items())

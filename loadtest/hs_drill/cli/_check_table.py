@@ -58,6 +58,8 @@ def audit_in_words(scenario: Scenario) -> str:
         return f"none, writes are only measured: {why}"
     if not scenario.audited:
         return "none"
+    if scenario.mix is None:
+        return "what users do with self.rows"
     return f"every write, and {scenario.audit.reads * 100:.4g} % of the reads"
 
 

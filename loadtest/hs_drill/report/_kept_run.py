@@ -135,7 +135,7 @@ class KeptRun:
 
     def operations(self) -> list[str]:
         """The operations that were executed, in the order of the mix."""
-        order = list(self.scenario.mix.weights())
+        order = list(self.scenario.weights)
         return sorted(self.run_totals.operations, key=lambda name: (order.index(name) if name in order else len(order), name))
 
     def servers(self) -> list[str]:

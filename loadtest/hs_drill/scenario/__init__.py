@@ -19,7 +19,7 @@ from ._mix_checks import HEADROOM, MOST_INSERTED
 from ._model import KEPT, Scenario
 from ._operations import OperationSpec, operation_words
 from ._overrides import SERVERS_HELP, with_cluster, with_table
-from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario, require_programs
+from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario, require_mix, require_programs
 from ._sql_types import BINARIES, TEXTS, bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
 from ._table import VERSION_WIDTH, TableSpec
@@ -69,6 +69,7 @@ __all__ = [
     "operation_words",
     "parse_scenario",
     "partly_checked_read",
+    "require_mix",
     "require_programs",
     "scenario_schema",
     "stated_exit_code",

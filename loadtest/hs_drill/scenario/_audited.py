@@ -16,7 +16,7 @@ __all__ = ["partly_checked_read", "unaudited_writes", "unchecked_read"]
 def unaudited_writes(scenario: Scenario) -> str | None:
     """Why the writes of a run that does not switch off the audit are not audited, or None."""
     table = scenario.table
-    if scenario.audit.enabled is not None or not scenario.writes or table.version_column is not None:
+    if scenario.mix is None or scenario.audit.enabled is not None or not scenario.writes or table.version_column is not None:
         return None
     why = f"no column of {table.database}.{table.name} says which write left a row"
     return why if table.existing else f"{why}; give one `values: version`, such as a varchar(18)"

@@ -31,7 +31,7 @@ Mistakes = Iterator[PlacedError]
 
 def mistakes_in_operations(scenario: Scenario) -> Mistakes:
     """The mistakes of operations. Their places begin at the scenario."""
-    given = scenario.mix.operations()
+    given = {} if scenario.mix is None else scenario.mix.operations()
     for one in scenario.operations:
         for check in _checks(scenario.table, one):
             for mistake in check(scenario, one, given[one.name]):

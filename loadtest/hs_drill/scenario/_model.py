@@ -127,7 +127,7 @@ class AuditSpec(Model):
     """Whether a history is kept and every acknowledged write checked against it. `audit: false` switches it off."""
 
     enabled: bool | None = None
-    """If not given: when the mix has writes."""
+    """If not given: when the mix has writes. Without a mix, `true` audits what the users' code does with `self.rows`."""
     reads: float = Field(default=0.1, ge=0, le=1)
     """The share of the successful reads that the history keeps. It keeps every failed read."""
 
@@ -154,7 +154,8 @@ class Scenario(Model):
     table: TableSpec = TableSpec()
     load: Load = Load()
     driver: Annotated[DriverSpec, BeforeValidator(_from_name)] = DriverSpec()
-    mix: Mix
+    mix: Mix | None = None
+    """Not needed if all users are classes of Python code."""
     keys: KeysOrName = Keys()
     """Which rows the operations touch."""
     audit: Annotated[AuditSpec, BeforeValidator(_from_bool)] = AuditSpec()
@@ -190,6 +191,8 @@ class Scenario(Model):
             raise PlacedError(("faults", wrong_at[0], "at"), wrong_at[1])
         if not self.audited and (needing := self.expect.needing_audit()):
             why = "needs the audit: leave `audit` out, or say `audit: true`"
+            if self.mix is None:
+                why = "needs the audit, which a run without a mix has only if you say `audit: true`"
             if self.table.existing:
                 why = f"needs the audit, which existing tables do not have: leave `{needing[0]}` out"
             raise PlacedError(("expect", needing[0]), why)
@@ -197,7 +200,8 @@ class Scenario(Model):
             raise PlacedError(("expect", "fenced"), "is for servers of your own that replicate: kind external")
         self._check_expected_reads()
         for name in self.expect.latency.operations():
-            if name not in (known := ("all", *self.mix.weights())):
+            # Without a mix nobody knows yet which operations the users' code measures.
+            if self.mix is not None and name not in (known := ("all", *self.weights)):
                 wrong = "limits an operation that the mix does not have"
                 raise PlacedError(("expect", "latency", name), wrong if name in KINDS else unknown_key(name, known))
         return self
@@ -247,6 +251,8 @@ class Scenario(Model):
 
     def _check_expected_reads(self) -> None:
         """Expectations of reads need reads in the mix and in the history."""
+        if self.mix is None:  # the users' code may read rows
+            return
         reads = [one for one in self.operations if one.do in READS]
         if not reads:
             wrong = f"is about reads, but the mix has none of {', '.join(READS)}"
@@ -261,7 +267,7 @@ class Scenario(Model):
                 raise PlacedError(("expect", name), wrong)
 
     def _check_latest(self) -> None:
-        drawn_by = self.mix.keys(self.keys)
+        drawn_by = self.drawn_by
         for one in self.operations:
             if drawn_by[one.name].distribution != "latest" or one.do in ("insert", "delete"):  # these draw no rows
                 continue
@@ -280,13 +286,25 @@ class Scenario(Model):
         return operations_of(self)
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The operations that take part, with their weights."""
+        return {} if self.mix is None else self.mix.weights()
+
+    @property
+    def drawn_by(self) -> dict[str, Keys]:
+        """How each operation draws its rows."""
+        return {} if self.mix is None else self.mix.keys(self.keys)
+
+    @property
     def writes(self) -> bool:
-        """Whether any operation changes rows."""
+        """Whether any operation changes rows. Without a mix the users' code may, in a table of the run's own."""
+        if self.mix is None:
+            return not self.table.existing
         return any(one.do in WRITES for one in self.operations)
 
     @property
     def audited(self) -> bool:
         """Whether the run keeps a history."""
         if self.audit.enabled is None:
-            return self.writes and self.table.version_column is not None
+            return self.mix is not None and self.writes and self.table.version_column is not None
         return self.audit.enabled

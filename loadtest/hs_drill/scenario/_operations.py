@@ -53,7 +53,9 @@ def operation_words(name: str) -> tuple[str, str]:
 
 
 def operations_of(scenario: Scenario) -> tuple[OperationSpec, ...]:
-    """The operations with a weight above 0."""
+    """The operations with a weight above 0; none without a mix."""
+    if scenario.mix is None:
+        return ()
     return tuple(_whole(name, operation, scenario.table) for name, operation in scenario.mix.operations().items())
 
 

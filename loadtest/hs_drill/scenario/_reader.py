@@ -88,6 +88,14 @@ def require_programs(scenario: Scenario, path: str | os.PathLike[str]) -> None:
         raise _found_in(path, missing)
 
 
+def require_mix(scenario: Scenario, path: str | os.PathLike[str]) -> None:
+    """Raise `ScenarioError` if a scenario has no mix. `path`: its file. Not a part of reading it: users that are classes of
+    Python code need none."""
+    if scenario.mix is None:
+        missing = "is missing; add it, such as `mix: {get: 70, insert: 30}`, or run users that are Python code (TrioUser)"
+        raise _found_in(path, [PlacedError(("mix",), missing)])
+
+
 PATTERNS = {
     SERVER_NAME: "writer, standby, or reader-1, reader-2 and so on",
     VARIABLE: "the name of an environment variable, without a $",
@@ -333,7 +341,6 @@ def _did_you_mean(given: object, expected: str) -> str:
 def _example(path: tuple[int | str, ...]) -> str:
     examples: dict[tuple[str, ...], str] = {
         ("name",): ", such as `name: mixed`",
-        ("mix",): ", such as `mix: {get: 70, insert: 30}`",
     }
     return examples.get(tuple(map(str, path)), "")
 

@@ -282,7 +282,7 @@ def test_runs_on_a_table_of_ones_own_by_both_drivers_are_compared(capsys: pytest
         assert other.finish() == 0, other.describe()
         assert command.main(["compare", str(one.run), str(other.run)]) == 0
         judged = json.loads((other.run / "result.json").read_text())
-    assert judged["operations"].keys() == {*Scenario.model_validate(yaml.safe_load(SHOP)).mix.weights(), "all"}
+    assert judged["operations"].keys() == {*Scenario.model_validate(yaml.safe_load(SHOP)).weights, "all"}
     shown = capsys.readouterr().out
     assert re.search(r"product page +whole run +[\d,]+ → [\d,]+", shown), shown
     assert re.search(r"driver\.name +handlersocket +sql", shown), shown

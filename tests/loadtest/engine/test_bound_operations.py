@@ -158,7 +158,7 @@ def test_the_history_tells_operations_of_one_kind_apart(tmp_path: Path) -> None:
 
 def test_operations_are_drawn_by_their_names_and_weights() -> None:
     drawn = list(itertools.islice(operations(scenario(), 0), 12000))
-    counts = {name: sum(one == name for one, _ in drawn) for name in scenario().mix.weights()}
+    counts = {name: sum(one == name for one, _ in drawn) for name in scenario().weights}
     assert all(800 < count < 1200 for count in counts.values()), counts
     assert {len(keys) for name, keys in drawn if name == "few" and isinstance(keys, tuple)} == {2}
     assert {len(keys) for name, keys in drawn if name == "many" and isinstance(keys, tuple)} == {20}

@@ -87,7 +87,7 @@ async def test_both_drivers_do_the_same(control: Control, client: SqlClient) -> 
     async with trio_hs.open_manager(readers, writers) as hs:
         by_handlersocket = await answers(hs.table, control)
     assert by_sql == by_handlersocket
-    assert {name for name, *_ in by_sql[:300]} == set(scenario().mix.weights())
+    assert {name for name, *_ in by_sql[:300]} == set(scenario().weights)
 
 
 async def test_errors_have_the_same_classes_as_handlersockets(control: Control, client: SqlClient) -> None:

@@ -138,7 +138,7 @@ def test_a_run_by_sql_with_faults_of_the_network_is_audited_and_compared(capsys:
     with Locust("--headless", "--only-summary", scenario=network()) as locust:
         assert locust.finish() == 0, locust.describe()
         told = json.loads((locust.run / "result.json").read_text())
-        assert set(told["operations"]) == {*scenario().mix.weights(), "all"}
+        assert set(told["operations"]) == {*scenario().weights, "all"}
         effects = {fault["fault"]: fault["effects"] for fault in told["faults"]}
         assert effects["reset"] > 0
         assert effects["drop-replies"] > 0

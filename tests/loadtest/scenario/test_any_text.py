@@ -26,9 +26,9 @@ from tests.loadtest.support.shop import SHOP
 
 def test_anchors_and_merge_keys_work() -> None:
     text = "name: x\nmix:\n  find: &f {weight: 1, limit: 7}\n  get: 1\n  insert: {weight: 1}\n"
-    assert parse_scenario(text, "s.yaml").mix.find.limit == 7
+    assert parse_scenario(text, "s.yaml").operations[1].limit == 7
     merged = "name: x\nmix:\n  find:\n    <<: {limit: 3}\n    weight: 1\n"
-    assert parse_scenario(merged, "s.yaml").mix.find.limit == 3
+    assert parse_scenario(merged, "s.yaml").operations[0].limit == 3
     assert mistakes(merged.replace("limit", "limti"))[0].startswith(
         "s.yaml:4: mix.find.limti: unknown key; did you mean limit?"
     )

@@ -90,8 +90,8 @@ def test_the_drills_table_takes_operations_with_names() -> None:
         ("hot rows", "get"),
         ("twice", "incr"),
     ]
-    assert scenario.mix.weights() == {"get": 7, "incr": 1, "hot rows": 2, "twice": 1}
-    assert scenario.mix.keys(scenario.keys)["hot rows"].distribution == "zipfian"
+    assert scenario.weights == {"get": 7, "incr": 1, "hot rows": 2, "twice": 1}
+    assert scenario.drawn_by["hot rows"].distribution == "zipfian"
     assert scenario.expect.latency.operations() == ["get", "hot rows"]
 
 

@@ -22,15 +22,29 @@ def test_shipped_scenarios_are_valid_and_commented(path: Path) -> None:
 
 def test_the_mixed_scenario_matches_the_readme() -> None:
     scenario = load_scenario(ROOT / "scenarios/mixed.yaml")
-    assert scenario.mix.weights() == {"get": 70, "find": 15, "insert": 10, "incr": 5}
+    assert scenario.weights == {"get": 70, "find": 15, "insert": 10, "incr": 5}
     assert (scenario.table.rows, scenario.load.users, scenario.load.lasts) == (10_000, 64, 20)
 
 
 def test_a_minimal_scenario_has_defaults_for_the_rest() -> None:
     scenario = parse_scenario("name: x\nmix: {get: 1}\n", "s.yaml")
     assert scenario.cluster.kind == "auto"
-    assert scenario.mix.get.weight == 1
-    assert scenario.mix.weights() == {"get": 1}
+    assert scenario.weights == {"get": 1}
+
+
+def test_a_scenario_without_a_mix_is_for_users_in_python() -> None:
+    """Nobody knows yet what their code does: they may write, name operations as they like, and are audited if asked."""
+    text = "name: x\nexpect: {latency: {browse: {p99: 1s}}}\n"
+    scenario = parse_scenario(text, "s.yaml")
+    assert (scenario.operations, scenario.weights, scenario.drawn_by) == ((), {}, {})
+    assert (scenario.writes, scenario.audited) == (True, False)
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+    assert parse_scenario(f"{text}audit: true\n", "s.yaml").audited
+    assert mistakes("name: x\nexpect: {lost: 0}\n") == [
+        "s.yaml:2: expect.lost: needs the audit, which a run without a mix has only if you say `audit: true`"
+    ]
+    assert parse_scenario("name: x\naudit: true\nexpect: {read_your_writes: true}\n", "s.yaml").audited
+    assert not parse_scenario("name: x\ntable: {existing: true, name: t}\n", "s.yaml").writes
 
 
 def test_a_scenario_survives_json() -> None:
@@ -158,7 +172,6 @@ def test_each_mistake_is_reported_with_its_line(before: str, after: str, expecte
         ("name: x\n---\nname: y\n", "s.yaml:2: not valid YAML: expected a single document"),
         ("name: x\nmix: {}\n", "s.yaml:2: mix: needs at least one operation with a weight above 0"),
         ("name: x\nmix: {get: 0}\n", "s.yaml:2: mix: needs at least one operation with a weight above 0"),
-        ("name: x\n", "s.yaml:1: mix: is missing; add it, such as `mix: {get: 70, insert: 30}`"),
         ("name: x\nmix: 7\n", "s.yaml:2: mix: must be a mapping of keys, not 7"),
         ("name: x\nmix: {get: 1}\ntable: {name: 'a b'}\n", "s.yaml:3: table.name: must be a plain name"),
         ("name: x\nmix: {get: 1}\ntable: {rows: 5, groups: 9}\n", "s.yaml:3: table.groups: cannot be more"),
@@ -270,8 +283,8 @@ keys: zipfian
 mix: {get: {weight: 1, keys: {distribution: hot-set, hot_keys: 1%}}, get_many: 1, insert: 1}
 """
     scenario = parse_scenario(text, "s.yaml")
-    assert scenario.mix.keys(scenario.keys)["get"].hot_keys == 0.01
-    assert scenario.mix.keys(scenario.keys)["get_many"].distribution == "zipfian"
+    assert scenario.drawn_by["get"].hot_keys == 0.01
+    assert scenario.drawn_by["get_many"].distribution == "zipfian"
     assert (scenario.table.value_size.smallest, scenario.table.value_size.largest) == (20, 500)
     assert scenario.load.think_time is not None
     assert (scenario.load.think_time.min, scenario.load.think_time.max) == (0.01, 0.01)

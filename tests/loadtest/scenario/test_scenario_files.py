@@ -39,7 +39,7 @@ def test_a_drill_states_its_verdict_and_expects_something(name: str) -> None:
 @pytest.mark.parametrize("name", drills())
 def test_a_drill_expects_only_what_its_load_can_show(name: str) -> None:
     scenario = load_scenario(path_of(name))
-    operations = set(scenario.mix.weights())
+    operations = set(scenario.weights)
     assert operations & set(WRITES) or scenario.expect.lost is None
     assert operations & set(STEPS) or scenario.expect.applied_twice is None
     assert scenario.cluster.topology == "write-through" or scenario.expect.staleness is None, "no reader gets what is written"
