@@ -9,12 +9,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hs_drill.scenario import kind_of
 from hs_drill.store import (
     PROMOTION,
+    UNAUDITED_WRITES,
     Event,
     FinalState,
     History,
@@ -125,10 +126,11 @@ def audit(
             _examine(examination, dealt, processes, progress)
         except Exception as error:
             examination.fail(error)
-    checks = examination.checks()
+    others = _unaudited(histories)
+    checks = _in_doubt(examination.checks(), others)
     checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
     timelines = timelines_of(histories, final, checks, context)
-    events, lags = _events(histories), examination.lags if context.one_clock else None
+    events, lags = _events(histories), examination.lags if context.one_clock and not others else None
     return Audit(checks, events, context.faults, context.origin, context.takeover, timelines, lags)
 
 
@@ -225,7 +227,7 @@ def _context(
         faults=faults,
         missing=missing,
         incomplete=frozenset(_absent(histories, workers) | _cut(histories)),
-        any_worker=bool(unreadable) or not histories,
+        any_worker=bool(unreadable) or not histories or any(_unaudited(histories)),
         one_clock=one_clock,
         final_unusable=final_unusable,
         staleness=staleness,
@@ -253,11 +255,32 @@ def _missing(histories: Sequence[History], workers: Set[int] | None, unreadable:
     missing = [f"the history of worker {worker} is missing" for worker in sorted(_absent(histories, workers))]
     missing += [damage.get(worker) or f"the history of worker {worker} is cut" for worker in sorted(_cut(histories))]
     missing += unreadable
+    missing += _unaudited(histories)
     if not _one_clock(histories):
         missing.append("the histories come from machines whose clocks cannot be compared")
     if not histories:
         missing.append("there is no history")
     return missing
+
+
+def _unaudited(histories: Iterable[History]) -> list[str]:
+    """The tables to which users in Python wrote by themselves, in words."""
+    tables = dict.fromkeys(event.name for history in histories for event in history.events if event.kind == UNAUDITED_WRITES)
+    return [f"users in Python wrote to {table} with a client of their own, and no history holds that" for table in tables]
+
+
+def _in_doubt(checks: Mapping[str, Check], others: Sequence[str]) -> dict[str, Check]:
+    """The checks of a table to which others wrote too, if any did: what a check has found may be theirs. But it was servers
+    that were open for writes at once."""
+
+    def doubted(check: Check) -> Check:
+        if not others or check.verdict is not Validity.FALSE or check.name == SplitBrain.name:
+            return check
+        why = f"cannot be checked: {'; '.join(others)}; {check.explanation}"
+        possible = check.count + check.possible
+        return replace(check, verdict=Validity.UNKNOWN, explanation=why, count=0, possible=possible, findings=())
+
+    return {name: doubted(check) for name, check in checks.items()}
 
 
 def _absent(histories: Iterable[History], workers: Set[int] | None) -> Set[int]:

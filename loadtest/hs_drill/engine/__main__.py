@@ -5,9 +5,10 @@ trio does not survive in a process that gevent has patched. So the load runs her
 
 From Locust's process:
 
-- `setup`: cluster, scenario, worker; each: whether to report every operation; sample: of the rows of a table that exists.
+- `setup`: cluster, scenario, worker; each: whether to report every operation; sample: of the rows of a table that exists; code:
+  the modules of users in Python.
 - `start`: run; history: the path of the file to write, or none; elapsed: the seconds since other engines began the run.
-- `users`: count.
+- `users`: count, of those that execute the mix; code: the number of each class of users in Python.
 - `suspend`: number; close all connections. `resume`.
 - `mark`: a fault is about to change, or has changed.
 - `stop`.
@@ -23,11 +24,16 @@ To Locust's process:
 - `fatal`: one line for the user; the process then exits.
 
 The process exits at the socket's end only. It ignores SIGINT and SIGTERM, which are for Locust's process.
+
+`python -m hs_drill.engine --check MODULES` only loads these modules (JSON: pairs of name and path), and prints a line for each
+mistake in them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import json
 import sys
 import traceback
 
@@ -37,6 +43,7 @@ from hs_drill._trio_child import TrioChannel, first_error, ignore_signals, one_l
 from hs_drill.store import cannot_keep
 
 from ._engine import Engine
+from ._load_users import UserCodeError, load_users
 
 
 async def main(fd: int) -> None:
@@ -48,7 +55,7 @@ async def main(fd: int) -> None:
             nursery.cancel_scope.cancel()
     except BaseException as error:
         first = first_error(error)
-        line = cannot_keep(first)
+        line = str(first) if isinstance(first, UserCodeError) else cannot_keep(first)
         if line is None:
             traceback.print_exc()
             line = one_line(f"{type(first).__name__}: {first}")
@@ -57,7 +64,20 @@ async def main(fd: int) -> None:
         sys.exit(1)
 
 
+def check(modules: list[tuple[str, str]]) -> int:
+    """Print the mistakes of users' code. Returns the exit code."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what the code prints is no mistake
+            load_users(modules)
+    except UserCodeError as error:
+        print(error)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--check":
+        sys.exit(check([(name, path) for name, path in json.loads(sys.argv[2])]))
     ignore_signals()
     # Exempt what is imported from the garbage collector. It would scan all of it several times a run, and block the event loop
     # for 35 ms each time (measured at 50 % of the closed loop's rate, on an otherwise idle core). With this it is 12 ms.

@@ -9,7 +9,7 @@ What does not depend on the drawn row is looked up and compiled once, here and i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from hs_drill.scenario import Scenario
 from hs_drill.store import READS, MixOperation, Operation, operation_code
@@ -23,12 +23,20 @@ __all__ = ["BoundOperation", "Call", "Intent", "bind", "mix_operations"]
 
 
 def bind(
-    table_of: TableOf, scenario: Scenario, rows: Rows, *, run: int, worker: int, as_: As | None = None
+    table_of: TableOf,
+    scenario: Scenario,
+    rows: Rows,
+    *,
+    run: int,
+    worker: int,
+    as_: As | None = None,
+    shared_with: tuple[Iterator[int], Iterator[int]] | None = None,
 ) -> Mapping[str, BoundOperation]:
-    """Every operation by its name in the scenario. See `Binding`."""
+    """Every operation by its name in the scenario. See `Binding`. `shared_with`: the numbers of rows to insert and, for the
+    drill's own table, the versions of writes, if others take of them too."""
     binding = Binding(table_of, scenario, rows, as_)
     first = first_insert_key(run, worker)
-    numbers, shared = itertools.count(first), itertools.count(first)
+    numbers, shared = shared_with or (itertools.count(first), itertools.count(first))
     changed = {column for spec in scenario.operations for column in (*spec.set, spec.column)}
     bound: dict[str, BoundOperation] = {}
     inserts = [spec.name for spec in scenario.operations if spec.do == "insert"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import trio
 
 from ._pace import User
@@ -11,21 +14,20 @@ __all__ = ["ClosedLoop"]
 
 
 class ClosedLoop:
-    """Starts and stops users."""
+    """Starts and stops users. `numbers` are those that are still free."""
 
-    def __init__(self, performer: Performer, nursery: trio.Nursery) -> None:
+    def __init__(self, performer: Performer, nursery: trio.Nursery, numbers: Iterator[int] | None = None) -> None:
         self._performer = performer
         self._nursery = nursery
         self._users: list[User] = []
-        self._started = 0
+        self._numbers = itertools.count() if numbers is None else numbers
 
     def set_users(self, count: int) -> None:
         """Start or stop users, so that this many are active."""
         while len(self._users) > count:
             self._users.pop().stop()
         while len(self._users) < count:
-            user = User(self._started)
-            self._started += 1
+            user = User(next(self._numbers))
             self._users.append(user)
             self._nursery.start_soon(self._performer.perform, user)
 

@@ -46,7 +46,7 @@ class Engine:
                 self._run = await self._nursery.start(self._carry_out, self._setup, message)
             case "users":
                 if self._run is not None:
-                    self._run.set_users(message["count"])
+                    self._run.set_users(message["count"], message.get("code", {}))
             case "suspend":
                 if self._run is not None:
                     self._run.suspend(message["number"])
@@ -71,13 +71,13 @@ class Engine:
         start: Message,
         task_status: trio.TaskStatus[EngineRun] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        with setup.open_scribe(start.get("history"), start["run"]) as scribe:
+        with setup.open_history(start.get("history"), start["run"]) as history:
             meter = Meter(setup.names, setup.write_addresses)
-            async with setup.open_client(meter) as hs:
+            async with setup.open_client(meter) as hs, setup.open_users_client(meter, history) as users_hs:
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
-                            run = EngineRun(self._channel, nursery, hs, setup, start, scribe, meter)
+                            run = EngineRun(self._channel, nursery, users, hs, users_hs, setup, start, history, meter)
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 
 import trio
 
+import trio_hs
 from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch, Begun, OperationBatch, collapse, total_of
-from hs_drill.workload import operations
+from hs_drill.store import HistoryWriter
+from hs_drill.workload import first_insert_key, operations
 
 from ._arrivals import Arrivals, Course
+from ._audited_rows import AuditedRows, RowOperations
 from ._bound_operations import bind
 from ._closed_loop import ClosedLoop
 from ._lag import LagSampler
 from ._meter import Meter
 from ._open_loop import OpenLoop
 from ._pace import turn_of
-from ._performer import Performer, Taken
-from ._scribe import Scribe
+from ._performer import Performer
 from ._server_names import in_names
 from ._setup import Client, Setup
+from ._tallies import Taken
+from ._user_code import UserCode
+from ._user_loop import Users
+from ._user_results import UserResults
 
 __all__ = ["EngineRun"]
 
@@ -41,32 +51,44 @@ class EngineRun:
         self,
         channel: TrioChannel,
         nursery: trio.Nursery,
+        users: trio.CancelScope,
         hs: Client,
+        users_hs: trio_hs.Manager | None,
         setup: Setup,
         start: Message,
-        scribe: Scribe | None,
+        history: HistoryWriter | None,
         meter: Meter,
     ) -> None:
         self._channel = channel
         self._nursery = nursery
-        self._hs = hs
         self._log, self._names = setup.log, setup.names
         self._meter = meter
-        self._scribe = scribe
+        self._scribe = scribe = setup.scribe(history)
         elapsed: float = start.get("elapsed", 0.0)
         self._each = setup.each
         self._worker, self._lag = setup.worker, LagSampler()
         scenario, worker = setup.scenario, setup.worker
-        bound = bind(hs.table, scenario, setup.rows, run=start["run"], worker=worker, as_=setup.as_)
+        first, run = first_insert_key(start["run"], worker), start["run"]
+        writes = itertools.count(first), itertools.count(first)
+        bound = bind(hs.table, scenario, setup.rows, run=run, worker=worker, as_=setup.as_, shared_with=writes)
         rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
         self._performer = performer = Performer(bound, draw, turn_of(load, rng), scribe, meter)
-        self._loop: ClosedLoop | OpenLoop = ClosedLoop(performer, nursery)
+        numbers = itertools.count()
+        self._loop: ClosedLoop | OpenLoop = ClosedLoop(performer, nursery, numbers)
         if load.open:
             began = time.monotonic_ns() - int(elapsed * 1e9)
             arrivals = Arrivals(Course(load.course()), load.arrivals, rng, began)
             self._loop = OpenLoop(performer, arrivals, load, nursery)
-        self.set_users = self._loop.set_users
+        shared = None
+        if users_hs is not None:
+            rows = None
+            if scribe is not None and not scenario.table.declared:
+                rows = partial(AuditedRows, RowOperations(hs.table, scenario, setup.rows, run, worker, *writes), scribe)
+            results = UserResults(performer.tallies, setup.user_files, meter, lambda: users.cancel_called)
+            shared = Users(scenario, worker, users_hs, results, numbers, history, rows)
+        self._code = UserCode(setup, shared, nursery)
+        self._clients = [hs] if users_hs is None else [hs, users_hs]
         # One offset for the whole run, like in the histories: the wall clock may be adjusted meanwhile.
         self._wall_offset = time.time() - time.monotonic()
         self._batch_start = self._now()
@@ -84,15 +106,22 @@ class EngineRun:
     def _now(self) -> float:
         return time.monotonic() + self._wall_offset
 
+    def set_users(self, count: int, code: Mapping[str, int]) -> None:
+        """Set how many users execute the mix, and how many there are of each class of users in Python."""
+        self._loop.set_users(count)
+        self._code.set_users(code)
+
     def stop(self) -> None:
         """Start no more operations, except those of an open loop that have arrived already."""
         self._loop.stop()
+        self._code.stop()
         self.mark()
         self._load_end = self._batch_start
 
     def mark(self) -> None:
         """End the batch, and begin a new generation: a fault is about to change, or has changed."""
         self._performer.cut()
+        self._code.cut()
         self._end_batch()
         self._marked.set()
 
@@ -113,7 +142,9 @@ class EngineRun:
 
     async def _suspend(self, number: int, suspension: trio.CancelScope) -> None:
         with suspension:
-            async with self._hs.suspended():
+            async with AsyncExitStack() as closed:
+                for client in self._clients:
+                    await closed.enter_async_context(client.suspended())
                 with trio.CancelScope(shield=True):  # after half a message Locust could not read any more
                     await self._channel.send({"type": "suspended", "number": number})
                 await trio.sleep_forever()
@@ -123,6 +154,7 @@ class EngineRun:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._lag.run)
             nursery.start_soon(self._gather_often)
+            nursery.start_soon(self._code.watch)
             await self._send_batches()
             nursery.cancel_scope.cancel()
 
@@ -170,9 +202,9 @@ class EngineRun:
             begun.append(
                 Begun(since / 1e9 + self._wall_offset, end if until is None else until / 1e9 + self._wall_offset, done)
             )
-        statistics = self._hs.statistics()
-        retries, self._retries = statistics.retries - self._retries, statistics.retries
-        standings = self._meter.standings(statistics)
+        statistics = [client.statistics() for client in self._clients]
+        before, self._retries = self._retries, sum(one.retries for one in statistics)
+        retries, standings = self._retries - before, self._meter.standings(*statistics)
         operations = total_of(begun)
         servers, engines = self._meter.take(), {self._worker: self._lag.take()}
         batch = Batch(self._batch_start, end, operations, servers, standings, retries, begun, self._load_end, engines)

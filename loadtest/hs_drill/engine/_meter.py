@@ -6,8 +6,9 @@ system call carries many of both. So the meter reads the clock once per call, an
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
 
@@ -17,7 +18,7 @@ from trio_hs import Transport, connect_transport
 
 from ._server_names import server_of
 
-__all__ = ["NO_ANSWER", "Answered", "Meter"]
+__all__ = ["NO_ANSWER", "Answered", "Meter", "WriteWatch"]
 
 NO_ANSWER = "no answer: the connection ended"
 READ_ONLY = b"1\t1\tlock_tables\n"
@@ -39,6 +40,24 @@ class Answered:
         self.last = now
 
 
+class WriteWatch:
+    """Notices that a client opens an index of one of some tables where it writes: it does so before its first write there.
+
+    `addresses` are the listeners for writes. `tables` are pairs of database and table. Calls `noticed` once.
+    """
+
+    def __init__(self, addresses: Collection[str], tables: Iterable[tuple[str, str]], noticed: Callable[[], None]) -> None:
+        self.addresses = frozenset(addresses)
+        names = "|".join(f"{re.escape(database)}\t{re.escape(table)}" for database, table in tables)
+        self._opens = re.compile(rf"(?:^|\n)P\t\d+\t(?:{names})\t".encode())
+        self._noticed: Callable[[], None] | None = noticed
+
+    def look(self, sent: bytes) -> None:
+        if b"P\t" in sent and self._noticed is not None and self._opens.search(sent):
+            noticed, self._noticed = self._noticed, None
+            noticed()
+
+
 class Meter:
     """Measures all connections of a run. `names` are the servers' names by their listeners' addresses, `writers` the addresses
     to which writes go."""
@@ -50,11 +69,15 @@ class Meter:
         self._writing: dict[str, Answered] = {}
         """When each server answered on connections for writes, but for refusals, since `take_answered` gave it."""
 
-    async def connect(self, server: trio_hs.Server) -> Transport:
-        """Connect, with a metered transport: for `open_manager(connect=)`."""
+    async def connect(self, server: trio_hs.Server, watch: WriteWatch | None = None) -> Transport:
+        """Connect, with a metered transport: for `open_manager(connect=)`. `watch` looks at what is sent to servers that take
+        writes."""
         name = self._name_of(str(server))
         answered = self.answered_writes(name) if str(server) in self._writers else Answered()
-        return _Metered(await connect_transport(server), self._tallies.setdefault(name, _Tally()), answered)
+        transport, tally = await connect_transport(server), self._tallies.setdefault(name, _Tally())
+        if watch is not None and str(server) in watch.addresses:
+            return _Watched(transport, tally, answered, watch)
+        return _Metered(transport, tally, answered)
 
     def answered_writes(self, name: str) -> Answered:
         """Where to note a server's answers on connections for writes. Those that refuse because it is read-only do not count:
@@ -86,10 +109,10 @@ class Meter:
         if tally is not None:
             tally.fail(nanoseconds, f"{type(error).__name__}: {error.code} {error.message}")
 
-    def standings(self, statistics: trio_hs.Statistics) -> dict[str, Standing]:
-        """The current state of the connections to each server that the client has tried to reach."""
+    def standings(self, *clients: trio_hs.Statistics) -> dict[str, Standing]:
+        """The current state of the connections to each server that one of the clients has tried to reach."""
         found: dict[str, Standing] = {}
-        for one in (*statistics.readers, *statistics.writers):
+        for one in (one for statistics in clients for one in (*statistics.readers, *statistics.writers)):
             if one.connected or one.failed_attempts:
                 name = self._name_of(one.server)
                 standing = Standing(one.connections, one.stalled, one.outstanding, int(one.refusing))
@@ -176,3 +199,15 @@ class _Metered:
             count -= lines
             latency = (now - begin) // 1000
             ok[latency] = ok.get(latency, 0) + lines
+
+
+class _Watched(_Metered):
+    """One that shows what is sent to a `WriteWatch`."""
+
+    def __init__(self, transport: Transport, tally: _Tally, answered: Answered, watch: WriteWatch) -> None:
+        super().__init__(transport, tally, answered)
+        self._look = watch.look
+
+    def send(self, data: bytes | memoryview) -> int:
+        self._look(bytes(data))
+        return super().send(data)

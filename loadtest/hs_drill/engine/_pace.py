@@ -29,6 +29,10 @@ class User:
         self.active = False
         self._stopped.set()
 
+    def now(self) -> float:
+        """trio's clock."""
+        return trio.current_time()
+
     async def wait_until(self, moment: float) -> int | None:
         """Sleep until then, and return what a `Turn` returns."""
         with trio.move_on_at(moment):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -15,16 +16,19 @@ from hs_drill._cluster import Cluster, Server
 from hs_drill._trio_child import one_line
 from hs_drill._wire import Message
 from hs_drill.scenario import NetworkFault, Scenario, to_be_promoted
-from hs_drill.store import HistoryWriter
+from hs_drill.store import UNAUDITED_WRITES, HistoryWriter, MixOperation
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
+from ._audited_rows import ROW_OPERATIONS
 from ._bound_operations import mix_operations
-from ._meter import Meter
+from ._load_users import load_users
+from ._meter import Meter, WriteWatch
 from ._scribe import Scribe
 from ._sent_values import ENCODING, sent_by_handlersocket
 from ._server_names import connections_recorded, names_of_servers
 from ._sql_client import SqlClient, open_sql_client
 from ._sql_statements import Layout
+from ._user_results import UserFiles
 
 __all__ = ["TIMEOUT", "Client", "Setup", "WarningBuffer", "reads_primary"]
 
@@ -84,6 +88,10 @@ class Setup:
         self.cluster = Cluster.from_dict(message["cluster"])
         self.scenario = Scenario.model_validate(message["scenario"])
         self.worker: int = message["worker"]
+        modules = [(name, path) for name, path in message.get("code", ())]
+        self.user_files = UserFiles(path for _, path in modules)
+        self.user_classes = load_users(modules) if modules else {}
+        """The classes of users in Python, by their full names."""
         self.each: bool = message["each"]
         sample = message.get("sample")
         self.rows = rows = rows_of(self.scenario, None if sample is None else Sample.unpacked(sample))
@@ -120,21 +128,44 @@ class Setup:
             async with open_sql_client(self._readers, self._writers, connections, layout, answered, in_pieces=slow) as client:
                 yield client
             return
-        async with trio_hs.open_manager(
+        async with self._open_manager(meter.connect, ENCODING) as hs:
+            yield hs
+
+    @asynccontextmanager
+    async def open_users_client(self, meter: Meter, history: HistoryWriter | None) -> AsyncIterator[trio_hs.Manager | None]:
+        """The client of users in Python; None if there are none. (The mix's own reads all text as Latin-1.) If it is about to
+        write to the audited table, the history says so."""
+        if not self.user_classes:
+            yield None
+            return
+        table, twins = self.scenario.table, dict(self.cluster.write_databases)
+        name = f"{table.database}.{table.name}"
+
+        def wrote() -> None:
+            if history is not None and self.scenario.audited:
+                history.event(UNAUDITED_WRITES, name)
+
+        databases = {table.database, twins.get(table.database, table.database)}
+        addresses = [str(write_address(server)) for server in self._writers]
+        watch = WriteWatch(addresses, [(database, table.name) for database in databases], wrote)
+        async with self._open_manager(partial(meter.connect, watch=watch), "utf-8") as hs:
+            yield hs
+
+    def _open_manager(self, connect: trio_hs.Connect, encoding: str) -> AbstractAsyncContextManager[trio_hs.Manager]:
+        return trio_hs.open_manager(
             [read_address(server) for server in self._readers],
             [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
-            encoding=ENCODING,
+            encoding=encoding,
             write_databases=dict(self.cluster.write_databases),
             # A replica that is certain to refuse writes until it is promoted may be asked when the primary falls silent.
             move_writes_on_silence=self.cluster.kind != "external" or self.cluster.followers_proven,
-            connect=meter.connect,
-        ) as hs:
-            yield hs
+            connect=connect,
+        )
 
     @contextmanager
-    def open_scribe(self, path: str | None, run: int) -> Iterator[Scribe | None]:
-        """Open the history of a run, and yield its scribe. Without an audit the history has only connection events."""
+    def open_history(self, path: str | None, run: int) -> Iterator[HistoryWriter | None]:
+        """Open the history of a run."""
         if path is None:
             if self.scenario.table.existing and self.scenario.writes:
                 raise RuntimeError("nothing is kept of the table that exists: the run has no directory")
@@ -145,11 +176,25 @@ class Setup:
             worker=self.worker,
             run=run,
             reads_primary=reads_primary(self.cluster),
-            operations=mix_operations(self.scenario, self.rows),
+            operations=self._operations(),
         ) as history:
             try:
                 with connections_recorded(history, self.names):
-                    yield Scribe(history, self.scenario.audit.reads, self.names) if self.scenario.audited else None
+                    yield history
             except* trio.Cancelled:
                 history.close()  # it is complete: every user has recorded its last operation
                 raise
+
+    def _operations(self) -> list[MixOperation]:
+        """For the header of a history."""
+        listed = mix_operations(self.scenario, self.rows)
+        if self.user_classes and not self.scenario.table.declared:
+            codes = {one.code for one in listed}
+            listed += [one for one in ROW_OPERATIONS if one.code not in codes]
+        return listed
+
+    def scribe(self, history: HistoryWriter | None) -> Scribe | None:
+        """The scribe of a run's history. Without an audit it has only events."""
+        if history is None or not self.scenario.audited:
+            return None
+        return Scribe(history, self.scenario.audit.reads, self.names)

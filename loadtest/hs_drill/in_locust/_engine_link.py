@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from hs_drill.store import RunDirectory
 
 from ._child import Child, StartError
 
-__all__ = ["STOP_TIMEOUT", "EngineLink", "RunStart", "history_path"]
+__all__ = ["MIX", "STOP_TIMEOUT", "EngineLink", "RunStart", "history_path"]
 
 logger = logging.getLogger("hs_drill")
 
+MIX = ""
+"""In place of a class's name: the users that execute the scenario's mix."""
 STOP_TIMEOUT = 6.0
 """Seconds without a message from an engine that was told to stop. It abandons its last operations after 4."""
 LONGEST_STOP = 30.0
@@ -76,7 +79,8 @@ class EngineLink:
         self._began = 0.0
         self._heard = 0.0
         """When the engine's last message came."""
-        self._users = 0
+        self._users: Counter[str] = Counter()
+        """By the full names of their classes, or `MIX`."""
         self._ready = Event()
         self._starting = False
         self._stopped = Event()
@@ -95,12 +99,14 @@ class EngineLink:
         each: bool = False,
         run: RunStart | None = None,
         sample: bytes | None = None,
+        code: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Start the engine, in place of one with another set-up. If a run is in progress it begins there now: `run`.
 
-        `sample` is that of a table that exists, packed.
+        `sample` is that of a table that exists, packed. `code` are the modules of users in Python, by name and path.
         """
         setup = {"type": "setup", "cluster": cluster, "scenario": scenario, "worker": worker, "each": each, "sample": sample}
+        setup["code"] = [list(module) for module in code]
         if setup == self._setup:
             return
         self._end_child()
@@ -124,16 +130,20 @@ class EngineLink:
         self._run = run
         self._began = time.monotonic()
         self._running = True
-        self._users = 0
+        self._users.clear()
         if self._setup is not None:
             if self._child is None:
                 self._launch()
             self._begin()
 
-    def change_users(self, by: int) -> None:
-        """Add users, or remove them."""
-        self._users += by
-        self._send({"type": "users", "count": self._users})
+    def change_users(self, by: int, users: str = MIX) -> None:
+        """Add users of a class, or remove them."""
+        self._users[users] += by
+        self._send_users()
+
+    def _send_users(self) -> None:
+        code = {name: count for name, count in self._users.items() if name != MIX}
+        self._send({"type": "users", "count": self._users[MIX], "code": code})
 
     def suspend(self, number: int | None) -> None:
         """Close all connections, or, for None, go on. An engine without a run has none; it obeys when it begins one."""
@@ -193,7 +203,7 @@ class EngineLink:
         self._send({"type": "start", "run": self._run.number, "history": self._run.history, "elapsed": elapsed})
         if self._suspension is not None:
             self._send({"type": "suspend", "number": self._suspension})
-        self._send({"type": "users", "count": self._users})
+        self._send_users()
 
     def _send(self, message: Message) -> None:
         if self._child is not None:

@@ -14,6 +14,7 @@ from ._engine_link import EngineLink, RunStart, history_path
 from ._interrupts import Interrupts
 from ._locust_stats import fire_each, merge
 from ._owner import Owner
+from ._user_stand_ins import code_modules
 
 __all__ = ["LocalSession"]
 
@@ -28,7 +29,9 @@ class LocalSession(Owner):
 
     def _use(self, cluster: dict[str, Any]) -> None:
         super()._use(cluster)
-        self.engine.configure(cluster, self._controller.scenario, 0, each=self._each, sample=self._controller.sample)
+        self.engine.configure(
+            cluster, self._controller.scenario, 0, each=self._each, sample=self._controller.sample, code=code_modules()
+        )
         self.engine.wait_ready()
 
     def _close(self) -> None:

@@ -16,6 +16,7 @@ from hs_drill._shipped import scenario_path
 from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, require_programs, with_cluster
 
 from ._locust_options import add_locusts_options, mistake_in
+from ._user_stand_ins import check_users, code_modules, require_fitting
 
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 
@@ -24,6 +25,8 @@ DEFAULT_SCENARIO = "scenarios/mixed.yaml"
 _scenarios: dict[str, Scenario] = {}
 _have_programs: set[tuple[str, str]] = set()
 """Scenarios whose programs were found, and for which kind of servers. A page of the web UI must not fail when one vanishes."""
+_checked: list[bool] = []
+"""Whether the users' code was checked."""
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -44,6 +47,11 @@ def add_options(parser: LocustArgumentParser) -> None:
     except ScenarioError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(ExitCode.BAD_ARGUMENTS)
+    if not _checked:
+        _checked.append(True)
+        if mistakes := check_users(code_modules()):
+            sys.stderr.write(f"{mistakes}\n")
+            sys.exit(ExitCode.BAD_ARGUMENTS)
     parser.set_defaults(**locust_settings(scenario.load))
 
 
@@ -82,6 +90,7 @@ def _overridden(name: str, kind: str | None, version: str | None, servers: str |
     if (programs := (name, scenario.cluster.kind)) not in _have_programs:
         require_programs(scenario, scenario_path(name))
         _have_programs.add(programs)
+    require_fitting(scenario, name)
     if scenario.driver.name == "sql" and find_spec("MySQLdb") is None:
         raise ScenarioError(f"{name}: driver: sql needs mysqlclient: pip install 'trio-hs-drill[sql]'")
     return scenario

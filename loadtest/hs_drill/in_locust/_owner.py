@@ -384,7 +384,7 @@ class Owner(ABC):
         title = f"{self._scenario.name}: {self._totals.seconds:.1f} s"
         # With --json, stdout is for Locust's JSON.
         console = PlainConsole(stderr=bool(self._options.json))
-        order = list(self._scenario.mix.weights())
+        order = list(self._scenario.weights)
         print_summary(self._totals, title, order, console, open_loop=self._scenario.load.open)
         print_other_requests(self._others, console)
         if self._directory is not None:

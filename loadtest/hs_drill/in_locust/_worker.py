@@ -19,6 +19,7 @@ from ._engine_link import EngineLink, RunStart, history_path
 from ._interrupts import Interrupts
 from ._locust_stats import fire_each, merge
 from ._messages import DIED, DRAIN, DRAINED, HELLO, MARK, REPORT, RUN, SETUP, SUSPEND, SUSPENDED
+from ._user_stand_ins import code_modules
 
 __all__ = ["WorkerSession"]
 
@@ -88,7 +89,9 @@ class WorkerSession:
             self._run_data = {**run, "began": time.monotonic() - run["elapsed"]}
         cluster, scenario = msg.data["cluster"], msg.data["scenario"]
         sample = msg.data.get("sample")
-        self.engine.configure(cluster, scenario, msg.data["worker"], each=self._each, run=self._run, sample=sample)
+        self.engine.configure(
+            cluster, scenario, msg.data["worker"], each=self._each, run=self._run, sample=sample, code=code_modules()
+        )
 
     @property
     def _run(self) -> RunStart | None:

@@ -9,10 +9,9 @@ from typing import Any
 from hs_drill.metrics import ALL, Batch, OperationBatch, RunTotals, Timeline
 from hs_drill.scenario import Scenario
 from hs_drill.store import (
-    ANSWERED_WRITES,
-    FORMER_PRIMARY,
     SEMISYNC_OFF,
     TWO_PRIMARIES,
+    UNMARKED,
     Batches,
     Event,
     History,
@@ -178,7 +177,7 @@ def marks_seen(events: Iterable[tuple[float, Event]]) -> Iterator[Mark]:
                 name = " and ".join(event.details["servers"])
             case kind if kind == SEMISYNC_OFF:
                 time += (event.details["first"] - event.time) / 1e9
-        if not event.kind.startswith("fault-") and event.kind not in (ANSWERED_WRITES, FORMER_PRIMARY):
+        if not event.kind.startswith("fault-") and event.kind not in UNMARKED:
             yield Mark(time, event.kind, name)
 
 

@@ -12,6 +12,9 @@ __all__ = [
     "PROMOTION",
     "SEMISYNC_OFF",
     "TWO_PRIMARIES",
+    "UNAUDITED_WRITES",
+    "UNMARKED",
+    "USERS_CODE",
     "Event",
     "Former",
     "HistoryFaultWindow",
@@ -42,6 +45,13 @@ look said which)."""
 SEMISYNC_OFF = "semisync-off"
 """The kind of the events that say that the commits of a primary waited for no replica, at some time between `first` and `last`
 (nanoseconds of the history's clock; `last` is None until the end of the run). `commits`: how many did not, at least."""
+USERS_CODE = "users-code"
+"""The kind of a worker's events that say that it ran users in Python, of the class that is the event's name."""
+UNAUDITED_WRITES = "unaudited-writes"
+"""The kind of a worker's events that say that users in Python wrote to the audited table with a client of their own, or were
+about to. The event's name is the table."""
+UNMARKED = (ANSWERED_WRITES, FORMER_PRIMARY, USERS_CODE, UNAUDITED_WRITES)
+"""Kinds of events that are no moment of the run to point at."""
 
 
 @dataclass(frozen=True)

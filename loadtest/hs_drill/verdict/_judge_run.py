@@ -15,6 +15,7 @@ from hs_drill.scenario import Load, Scenario, unaudited_writes
 from hs_drill.store import (
     CHECKSUMS,
     CONTROLLER,
+    USERS_CODE,
     FinalState,
     FinalStateError,
     History,
@@ -86,7 +87,7 @@ def judge_run(
     judgement = replace(judgement, judged=[*_shortcomings(end, damaged, counted=judgement.counted), *measured])
     return {
         **judgement.to_dict(),
-        "verdict": judgement.verdict + _cut_short(judgement, _begun(histories), end.ran, scenario.load) + _unaudited(scenario),
+        "verdict": judgement.verdict + _remarks(judgement, histories, end, scenario),
         "advice": [*advice(scenario, judgement.judged, directory.primary(), found), *_lapses(histories)],
         "scenario": scenario.name,
         "server": directory.environment().get("server"),
@@ -108,8 +109,19 @@ def _audit_result(found: Audit | None, histories: Sequence[History]) -> dict[str
     return {"audit": found.to_dict(), "timelines": asdict(found.timelines), "lags": lags}
 
 
-def _unaudited(scenario: Scenario) -> str:
-    return "; writes were not audited" if unaudited_writes(scenario) else ""
+def _remarks(judgement: Judgement, histories: Sequence[History], end: _End, scenario: Scenario) -> str:
+    """What to add to the verdict's line."""
+    return _cut_short(judgement, _begun(histories), end.ran, scenario.load) + _unaudited(scenario, histories)
+
+
+def _unaudited(scenario: Scenario, histories: Sequence[History]) -> str:
+    """What to add to the verdict about what no audit has seen."""
+    classes = sorted({event.name for history in histories for event in history.events if event.kind == USERS_CODE})
+    words = "; writes were not audited" if unaudited_writes(scenario) else ""
+    if classes:
+        by = " and ".join(filter(None, [", ".join(classes[:-1]), classes[-1]]))
+        words += f"; of what {by} did, only self.rows was audited" if scenario.audited else f"; what {by} did was not audited"
+    return words
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._existing_rows import ExistingRows, Sample
+from ._keys import draw_keys
 from ._payloads import fillers, group_of
 from ._readers import shown
 from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
@@ -48,6 +49,7 @@ __all__ = [
     "Wrong",
     "damaged",
     "damaged_places",
+    "draw_keys",
     "fillers",
     "first_insert_key",
     "group_of",

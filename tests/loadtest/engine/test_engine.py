@@ -58,10 +58,10 @@ def test_without_a_directory_no_engine_writes_to_a_table_that_exists(writes: str
     """The directory has what the rows held before. Whoever begins a run must have checked that; this is the second lock."""
     made = Setup({**setup(text=EXISTING % (writes, mix)), "sample": Sample({"id": [b"1"]}).packed()}, WarningBuffer())
     if not refused:
-        with made.open_scribe(None, 1) as scribe:
-            assert scribe is None
+        with made.open_history(None, 1) as history:
+            assert history is None
         return
-    with pytest.raises(RuntimeError, match="the run has no directory"), made.open_scribe(None, 1):
+    with pytest.raises(RuntimeError, match="the run has no directory"), made.open_history(None, 1):
         pass
 
 

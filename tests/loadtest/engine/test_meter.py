@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 import trio
 
 import trio_hs
 from hs_drill.engine import _meter
-from hs_drill.engine._meter import NO_ANSWER, Meter
+from hs_drill.engine._meter import NO_ANSWER, Meter, WriteWatch
 from hs_drill.metrics import Batch, OperationBatch, Standing
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
@@ -233,3 +234,24 @@ async def test_only_connections_for_writes_say_that_writes_were_answered(monkeyp
             ((name, first, last),) = meter.take_answered(everything=True)
             assert name == "writer"
             assert begin <= first <= last <= time.monotonic_ns()
+
+
+async def test_a_watch_notices_a_write_to_its_tables_and_no_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Table("drill", "other", {"id": "BIGINT NOT NULL", "drill": "VARCHAR(9)", "t": "VARCHAR(9)"}, primary_key=["id"])
+    async with open_server([TABLE, other]) as server:
+
+        async def connect(address: trio_hs.Server) -> object:
+            return await server.connect(address)
+
+        monkeypatch.setattr(_meter, "connect_transport", connect)
+        noticed: list[str] = []
+        watch = WriteWatch([str(server.write_address)], [("drill", "t"), ("drill_wt", "t")], lambda: noticed.append("t"))
+        reach = partial(Meter({}).connect, watch=watch)
+        async with trio_hs.open_manager([server.read_address], [server.write_address], connect=reach) as hs:
+            await hs.get("drill", "t", ["id"], 1)
+            await hs.insert("drill", "other", [("id", 1), ("drill", "P\t1\tdrill\tt\t"), ("t", "\nP\t1\tdrill\tt\t")])
+            assert noticed == []
+            await hs.insert("drill", "t", [("id", 1)])
+            assert noticed == ["t"]
+            await hs.delete("drill", "t", "=", ["id"], [1], limit=1)
+            assert noticed == ["t"], "once"

@@ -31,7 +31,7 @@ class Engine:
     def start(self, run: RunStart | None) -> None:
         self.told.append(("start", run))
 
-    def configure(self, *_: object, each: bool, run: RunStart | None, sample: bytes | None) -> None:
+    def configure(self, *_: object, each: bool, run: RunStart | None, sample: bytes | None, code: object) -> None:
         self.told.append(("configure", run))
 
 

@@ -33,8 +33,8 @@ mix: {get: 60, find: {weight: 10, limit: 5}, insert: 10, incr: 5, decr: 5, updat
 class Locust:
     """A Locust process that is marked, so that everything that it starts can be found again.
 
-    `beside` is the text of a locustfile of the user's own. Leaving the block kills the process and fails if a process or a file
-    of it stays behind.
+    `beside` is the text of a locustfile of the user's own; with `alone` it is the only one. Leaving the block kills the process
+    and fails if a process or a file of it stays behind.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Locust:
         scenario: str | None = SCENARIO,
         env: dict[str, str] | None = None,
         beside: str | None = None,
+        alone: bool = False,
         wrapper: Sequence[str] = (),
     ) -> None:
         self._mark = f"TRIO_HS_TEST={uuid.uuid4().hex}"
@@ -55,7 +56,7 @@ class Locust:
         if scenario is not None:
             (self.directory / "short.yaml").write_text(scenario)
             arguments = ("--scenario", str(self.directory / "short.yaml"), *arguments)
-        locustfiles = [str(ROOT / "loadtest")]
+        locustfiles = [] if alone else [str(ROOT / "loadtest")]
         if beside is not None:
             (self.directory / "beside.py").write_text(beside)
             locustfiles.append(str(self.directory / "beside.py"))

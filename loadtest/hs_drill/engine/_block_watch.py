@@ -1,0 +1,63 @@
+"""Finds the line of the users' code that blocks the event loop, such as a `time.sleep`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import CodeType, FrameType
+
+import trio
+
+__all__ = ["BlockWatch"]
+
+BEAT_SECONDS = 0.02
+LOOK_SECONDS = 0.05
+BLOCKED_SECONDS = 0.1
+"""An event loop that has not run for so long is blocked, or lacks a core."""
+
+
+class BlockWatch:
+    """Looks, from a thread, at what the event loop's thread executes while it is blocked.
+
+    `is_users` says whether code is the users'. `report` gets a line for each place; it is called in the thread.
+    """
+
+    def __init__(self, is_users: Callable[[CodeType], bool], report: Callable[[str, str], None]) -> None:
+        self._is_users = is_users
+        self._report = report
+        self._beat = time.monotonic()
+        self._watched = threading.get_ident()
+        self._seen: tuple[int, int] | None = None
+        """The frame and the line of the last look."""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(ended,), name="hs-drill block watch", daemon=True)
+        thread.start()
+        try:
+            while True:
+                self._beat = time.monotonic()
+                await trio.sleep(BEAT_SECONDS)
+        finally:
+            ended.set()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(LOOK_SECONDS):
+            blocked = time.monotonic() - self._beat
+            self.look(sys._current_frames().get(self._watched) if blocked > BLOCKED_SECONDS else None, blocked)
+
+    def look(self, frame: FrameType | None, blocked: float) -> None:
+        """Report a line at which two looks have found the loop's thread: one alone may be chance, where a core is lacking."""
+        while frame is not None and not self._is_users(frame.f_code):
+            frame = frame.f_back
+        seen = None if frame is None else (id(frame), frame.f_lineno)
+        if frame is not None and seen == self._seen:
+            place = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+            line = f"{place}: blocked all users of this engine for {blocked:.2f} s or longer; nothing may block in trio: await "
+            line += "trio.sleep in place of time.sleep, and trio.to_thread.run_sync for what cannot be awaited"
+            self._report(f"blocked {place}", line)
+        self._seen = seen

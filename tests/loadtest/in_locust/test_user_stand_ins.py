@@ -1,0 +1,89 @@
+"""In Locust's process: classes that stand for users, and import nothing of trio."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILE = """\
+from hs_drill.users import HandlerSocketUser, TrioUser, between, task
+
+
+class Mix(HandlerSocketUser):
+    weight = 2
+
+
+class Shopper(TrioUser):
+    wait_time = between(1, 2)
+
+    async def on_start(self):
+        raise AssertionError("not here")
+
+    on_stop = on_start
+
+    @task(5)
+    async def browse(self):
+        raise AssertionError("not here")
+"""
+CODE = """\
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys
+import gevent, gevent.pool
+from locust.util.load_locustfile import load_locustfile
+
+classes, _ = load_locustfile({shop!r})
+assert sorted(classes) == ["Mix", "Shopper"], classes  # what is imported is no class of its own
+assert "trio" not in sys.modules
+from hs_drill.in_locust import _user_stand_ins as stand_ins
+load_locustfile({ours!r})
+assert stand_ins.code_modules() == [("shop", {shop!r})], stand_ins.code_modules()
+assert [len(classes[name].tasks) for name in ("Mix", "Shopper")] == [1, 5]
+
+class Engine:
+    told = []
+    def change_users(self, by, users):
+        self.told.append((by, users))
+
+stand_ins.StandIn.engine.set(Engine())
+from locust.env import Environment
+group = gevent.pool.Group()
+users = [cls(Environment()) for cls in classes.values()]
+for user in users:
+    user.start(group)
+gevent.sleep(0.01)
+assert sorted(Engine.told) == [(1, ""), (1, "shop.Shopper")], Engine.told
+assert all(user.stop() for user in users)  # they only wait, so that Locust ends them at once
+group.join()
+assert sorted(Engine.told) == [(-1, ""), (-1, "shop.Shopper"), (1, ""), (1, "shop.Shopper")], Engine.told
+
+from hs_drill.scenario import ScenarioError, parse_scenario
+for text, told in {refused!r}:
+    try:
+        stand_ins.require_fitting(parse_scenario(text, "s.yaml"), {scenario!r})
+    except ScenarioError as error:
+        assert str(error).endswith(told), error
+    else:
+        assert not told, told
+print("done")
+"""
+REFUSED = [
+    ("name: x\nmix: {get: 1}\n", ""),
+    ("name: x\n", "`mix: {get: 70, insert: 30}`, or run users that are Python code (TrioUser)"),
+    ("name: x\nmix: {get: 1}\nload: {rate: 10}\n", "leave `load.rate` out, or run the mix alone"),
+    ("name: x\nmix: {get: 1}\ndriver: sql\n", "executes the scenario's mix, and Shopper has a HandlerSocket client"),
+]
+
+
+@pytest.mark.process
+def test_locusts_process_counts_users_and_runs_none_of_their_code(tmp_path: Path) -> None:
+    shop, scenario = tmp_path / "shop.py", tmp_path / "s.yaml"
+    shop.write_text(FILE)
+    scenario.write_text("name: x\n")
+    ours = Path(__file__).parents[3] / "loadtest/locustfile.py"
+    code = CODE.format(shop=str(shop), ours=str(ours), refused=REFUSED, scenario=str(scenario))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
