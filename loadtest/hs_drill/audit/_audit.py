@@ -34,6 +34,7 @@ from ._processes import examine_in_processes, usable_cores
 from ._progress import Progress
 from ._replicas import check_replicas
 from ._row_histories import Dealt, RowMaker, deal, operations_in
+from ._split_brain import SplitBrain
 from ._table import DRILL_TABLE, AuditedTable
 from ._takeover import Takeover, takeover_of
 from ._timelines import Timelines, timelines_of

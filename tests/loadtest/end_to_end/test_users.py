@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from hs_drill.store import RunDirectory
-from tests.loadtest.support.locust_process import HEADLESS, Locust, judged, result_of
+from tests.loadtest.support.locust_process import HEADLESS, ROOT, Locust, judged, result_of
 
 pytestmark = pytest.mark.process
 
+EXAMPLES = ROOT / "examples/users"
 SCENARIO = """\
 name: users
 cluster: {readers: 1, topology: write-through}
@@ -28,9 +29,9 @@ import os
 import trio
 from locust import HttpUser, constant as locusts_constant, task as locusts_task
 
-from hs_drill.users import HandlerSocketUser, TrioUser, between, constant, task
+from hs_drill.users import HandlerSocketUser, TrioUser, between, task
 
-PORT = int(os.environ["HTTP_PORT"])
+WEB = os.environ["WEB"]
 
 
 class Mix(HandlerSocketUser):
@@ -38,7 +39,7 @@ class Mix(HandlerSocketUser):
 
 
 class Web(HttpUser):
-    host = f"http://127.0.0.1:{PORT}"
+    host = f"http://{WEB}"
     wait_time = locusts_constant(0.02)
 
     @locusts_task
@@ -64,26 +65,6 @@ class Shopper(TrioUser):
     async def broken(self):
         await trio.sleep(0)
         raise LookupError("on purpose")
-
-
-class Http(TrioUser):
-    wait_time = constant(0.02)
-
-    async def on_start(self):
-        self.stream = await trio.open_tcp_stream("127.0.0.1", PORT)
-
-    async def on_stop(self):
-        await self.stream.aclose()
-
-    @task
-    async def fetch(self):
-        async with self.measure("GET /trio"):
-            await self.stream.send_all(b"GET /trio HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-            answer = b""
-            while not answer.endswith(b"\\r\\n\\r\\nhello"):
-                part = await self.stream.receive_some()
-                assert part
-                answer += part
 """
 
 
@@ -122,30 +103,29 @@ def test_beside_locusts_own_users_and_the_mix_with_workers() -> None:
     with http_server() as server:
         counts: dict[str, int] = server.counts  # type: ignore[attr-defined]
         options = (*HEADLESS, "--processes", "2", "--json-file", "stats", "-t", "0")
-        env = {"HTTP_PORT": str(server.server_port)}
-        with Locust(*options, scenario=SCENARIO, beside=BESIDE, alone=True, env=env) as locust:
-            locust.wait_for_operations("get", "update", "browse", "GET /trio")
+        env = {"WEB": f"127.0.0.1:{server.server_port}"}
+        with Locust(*options, scenario=SCENARIO, beside=BESIDE, more=[EXAMPLES / "web.py"], alone=True, env=env) as locust:
+            locust.wait_for_operations("get", "update", "browse", "GET /")
             locust.wait_until(lambda: "/locust" in counts, "no request of Locust's own user")
             locust.wait_until(lambda: _engines(locust) == {0, 1}, "not both engines")
             locust.interrupt()
             assert locust.finish() == 1, locust.describe()
             result, operations = result_of(locust), result_of(locust)["operations"]
             locusts = {one["name"]: one["num_requests"] for one in json.loads((locust.directory / "stats.json").read_text())}
-    assert set(operations) == {"all", "get", "update", "browse", "Shopper.broken", "GET /trio"}
-    for name in ("get", "update", "browse", "GET /trio"):
+    assert set(operations) == {"all", "get", "update", "browse", "Shopper.broken", "GET /"}
+    for name in ("get", "update", "browse", "GET /"):
         assert operations[name]["ok"]["count"] > 0
         assert operations[name]["failed"]["count"] == 0, operations[name]["errors"]
     (error,) = operations["Shopper.broken"]["errors"]
     line = next(number for number, text in enumerate(BESIDE.splitlines(), 1) if "on purpose" in text)
     assert error == f"LookupError: on purpose (beside.py:{line})"
-    assert operations["GET /trio"]["ok"]["count"] == counts["/trio"]
+    assert operations["GET /"]["ok"]["count"] == counts["/"]
     (of_locust,) = result["other_requests"]["requests"]
-    assert of_locust["count"] == counts["/locust"]
-    assert locusts["GET /trio"] == counts["/trio"]
+    # Locust's own users go on while the run is judged.
+    assert 0 < of_locust["count"] <= counts["/locust"] == locusts["/locust"]
+    assert locusts["GET /"] == counts["/"]
     assert locusts["browse"] == operations["browse"]["ok"]["count"]
-    assert result["verdict"].endswith(
-        "; of what Http, Shopper did, only self.rows was audited".replace(", Shopper", " and Shopper")
-    )
+    assert result["verdict"].endswith("; of what Shopper and Visitor did, only self.rows was audited")
     assert judged(result)["lost"] == "pass"
 
 
@@ -159,49 +139,9 @@ def _engines(locust: Locust) -> set[int]:
     return {worker for batch in batches for worker in batch.engines if "browse" in batch.operations}
 
 
-ROWS = """\
-from hs_drill.users import TrioUser, between, task
-
-
-class Clerk(TrioUser):
-    wait_time = between(0.005, 0.01)
-
-    async def on_start(self):
-        self.mine = []
-
-    @task(4)
-    async def look(self):
-        async with self.measure("look"):
-            assert await self.rows.get(self.rows.draw())
-
-    @task(4)
-    async def order(self):
-        async with self.measure("order"):
-            number = await self.rows.insert()
-            self.mine.append(number)
-            assert await self.rows.update(number)
-            assert await self.rows.incr(number, 3)
-            assert await self.rows.incr(self.rows.draw())
-            assert await self.rows.update(self.rows.draw())
-
-    @task
-    async def cancel(self):
-        if self.mine:
-            async with self.measure("cancel"):
-                number = self.mine.pop()
-                assert await self.rows.delete(number)
-                assert not await self.rows.delete(number)
-                assert await self.rows.get(number) == []
-"""
-AUDITED = """\
-name: audited
-cluster: {readers: 2, topology: write-through}
-table: {rows: 200, value_size: 20}
-load: {users: 6, spawn_rate: 100, duration: 10m}
-audit: {enabled: true, reads: 1}
-faults: [{fault: kill, target: reader-1, at: 1s, for: 500ms}]
-expect: {lost: 0, applied_twice: 0, no_resurrection: true, replicas_agree: true, latency: {order: {p50: 10m}}}
-"""
+CLERK = (EXAMPLES / "shop.py").read_text()
+AUDITED = (EXAMPLES / "users.yaml").read_text().replace("duration: 10s", "duration: 10m").replace("  kind: auto\n", "")
+OPERATIONS = {"product", "browse", "order", "change", "cancel"}
 WRITES = """
 
 class Own(TrioUser):
@@ -216,13 +156,14 @@ class Own(TrioUser):
 
 @pytest.mark.parametrize("own", [False, True], ids=["audited", "own client"])
 def test_what_users_do_with_rows_is_audited(own: bool) -> None:
-    with Locust(*HEADLESS, "-t", "0", scenario=AUDITED, beside=ROWS + (WRITES if own else ""), alone=True) as locust:
-        locust.wait_for_operations("look", "order", "cancel", *(["write"] if own else []))
+    expected = OPERATIONS | ({"write"} if own else set())
+    with Locust(*HEADLESS, "-t", "0", scenario=AUDITED, beside=CLERK + (WRITES if own else ""), alone=True) as locust:
+        locust.wait_for_operations(*expected)
         locust.wait_for("fault over: kill reader-1")
         locust.interrupt()
         code = locust.finish()
         result = result_of(locust)
-    assert set(result["operations"]) == {"all", "look", "order", "cancel", *(["write"] if own else [])}, locust.describe()
+    assert set(result["operations"]) == expected | {"all"}
     found = judged(result)
     if own:
         # Its update left what no write of the audit's did. Without a word about it, that would be held against the servers.
@@ -231,29 +172,29 @@ def test_what_users_do_with_rows_is_audited(own: bool) -> None:
     assert code == 0, result
     assert set(found.values()) == {"pass"}
     assert result["verdict"].startswith(f"pass: all {len(found)} expectations hold")
-    assert result["verdict"].endswith("; of what Clerk did, only self.rows was audited")
+    assert result["verdict"].endswith("; of what Clerk and Shopper did, only self.rows was audited")
 
 
 def test_without_an_audit_rows_are_refused_and_blocking_is_told() -> None:
-    blocks = "\n    @task\n    async def wait(self):\n        import time\n        time.sleep(0.5)\n"
-    text, code = AUDITED.partition("audit:")[0], ROWS + blocks
+    blocks = "\n    @task\n    async def wait(self):\n        import time\n        time.sleep(0.2)\n"
+    text, code = AUDITED.partition("audit:")[0], CLERK + blocks
     line = next(number for number, text in enumerate(code.splitlines(), 1) if "time.sleep" in text)
     with Locust(*HEADLESS, "-t", "0", scenario=text, beside=code, alone=True) as locust:
         locust.wait_for(f"beside.py:{line}: blocked all users of this engine for ")
         locust.wait_until(lambda: bool(list(locust.directory.glob("runs/*/batches.bin"))), "no run")
-        locust.wait_until(lambda: "look" in _failed(locust), "nothing failed")
+        locust.wait_until(lambda: "order" in _failed(locust), "nothing failed")
         locust.interrupt()
         assert locust.finish() == 1
         result = result_of(locust)
-    assert result["operations"]["look"]["ok"]["count"] == 0
-    assert any("RuntimeError: self.rows is for audited runs" in error for error in result["operations"]["look"]["errors"])
-    assert "; what Clerk did was not audited" in result["verdict"]
+    assert result["operations"]["order"]["ok"]["count"] == 0
+    assert any("RuntimeError: self.rows is for audited runs" in error for error in result["operations"]["order"]["errors"])
+    assert "; what Clerk and Shopper did was not audited" in result["verdict"]
     assert result["audit"] is None
 
 
 def test_mistakes_are_told_before_anything_starts() -> None:
-    wrong = ROWS.replace("async def on_start", "def on_start")
+    wrong = CLERK.replace("async def on_start", "def on_start", 1)
     with Locust(*HEADLESS, scenario=AUDITED, beside=wrong, alone=True) as locust:
         assert locust.finish() == 2
-        assert locust.stderr == "beside.py:7: Clerk.on_start must be async: write `async def on_start(self)`\n"
+        assert locust.stderr == "beside.py:14: Shopper.on_start must be async: write `async def on_start(self)`\n"
         assert not (locust.directory / "runs").exists()

@@ -33,8 +33,8 @@ mix: {get: 60, find: {weight: 10, limit: 5}, insert: 10, incr: 5, decr: 5, updat
 class Locust:
     """A Locust process that is marked, so that everything that it starts can be found again.
 
-    `beside` is the text of a locustfile of the user's own; with `alone` it is the only one. Leaving the block kills the process
-    and fails if a process or a file of it stays behind.
+    `beside` is the text of a locustfile of the user's own, `more` are others; with `alone` ours is left out. Leaving the block
+    kills the process and fails if a process or a file of it stays behind.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Locust:
         env: dict[str, str] | None = None,
         beside: str | None = None,
         alone: bool = False,
+        more: Sequence[Path] = (),
         wrapper: Sequence[str] = (),
     ) -> None:
         self._mark = f"TRIO_HS_TEST={uuid.uuid4().hex}"
@@ -60,6 +61,7 @@ class Locust:
         if beside is not None:
             (self.directory / "beside.py").write_text(beside)
             locustfiles.append(str(self.directory / "beside.py"))
+        locustfiles += map(str, more)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
         if "--processes" in arguments:
             # The default port may be another Locust's, and workers would carry load for that one.
