@@ -258,11 +258,11 @@ def test_not_applicable_checks_are_shown_as_such(run: Run, tmp_path: Path) -> No
 
 def test_a_directory_without_a_run_is_one_line_and_exit_code_2(run: Run, tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged/scenario.yaml").write_text("name: x\n")
+    (tmp_path / "damaged/scenario.yaml").write_text("name: x\nmix: {gte: 1}\n")
     for path, line in [
         (tmp_path, "is not a kept run (it has no scenario.yaml)"),
         (tmp_path / "nowhere", "is not a kept run"),
-        (tmp_path / "damaged", "mix: is missing"),
+        (tmp_path / "damaged", "mix.gte: no such operation"),
     ]:
         code, out, err = run("analyze", path)
         assert (code, out) == (2, "")
