@@ -15,7 +15,7 @@ from hs_drill._counted import counted
 from hs_drill.store import Former
 
 from ._checker import Check, Checker, Context, Validity
-from ._register import ENDLESS, Write
+from ._register import Write
 from ._row_history import RowHistory
 
 __all__ = ["Fenced"]
@@ -40,13 +40,8 @@ class Fenced(Checker):
     def check_row(self, row: RowHistory) -> None:
         if not self.context.one_clock:
             return
-        for write in row.register.acknowledged:
-            self._add(row.key, write.start, write.end, write)
-        for counter in row.counters:
-            fields = iter(counter.step_times)
-            for step, start, end in zip(fields, fields, fields, strict=True):
-                if end != ENDLESS:
-                    self._add(row.key, start, end, f"{'an increment' if step > 0 else 'a decrement'} of {counter.column}")
+        for start, end, what in row.acknowledged():
+            self._add(row.key, start, end, what)
 
     def _add(self, key: int, start: int, end: int, what: Write | str) -> None:
         for place, one in enumerate(self.context.former):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -128,6 +128,16 @@ class RowHistory:
     @cached_property
     def register(self) -> Register:
         return Register(_version(self.before, self.wrong_before), self.writes)
+
+    def acknowledged(self) -> Iterator[tuple[int, int, Write | str]]:
+        """Start and end of every acknowledged write, and what it was: of steps in words."""
+        for write in self.register.acknowledged:
+            yield write.start, write.end, write
+        for counter in self.counters:
+            fields = iter(counter.step_times)
+            for step, start, end in zip(fields, fields, fields, strict=True):
+                if end != ENDLESS:
+                    yield start, end, f"{'an increment' if step > 0 else 'a decrement'} of {counter.column}"
 
     @cached_property
     def reads_in_order(self) -> list[Read]:
