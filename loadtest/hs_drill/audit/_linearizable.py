@@ -18,7 +18,7 @@ from hs_drill.workload import ABSENT
 
 from ._checker import Check, Checker, Context, Validity
 from ._reads import sample_words, user_words
-from ._register import ENDLESS, Read, Write
+from ._register import ENDLESS, Read, Register, Write
 from ._row_history import RowHistory
 from ._zones import Contradiction, examine
 
@@ -43,24 +43,21 @@ class Linearizable(Checker):
         """Rows that are not linearizable because of what another check finds."""
 
     def check_row(self, row: RowHistory) -> None:
-        reads = self._of_primary(row)
+        reads, register = self._of_primary(row), row.register
         self.of_primary += len(reads)
-        register = row.register
         if not reads or not (register.acknowledged or register.unknown):
             return
         self.rows += 1
         self.reads += len(reads)
         self.unknown_writes += len(register.unknown)
-        sources = register.sources
-        known = [read for read in reads if read.state in sources and sources[read.state].earliest <= read.end]
-        found = examine(register.before, row.writes, known)
+        found = examine(register, row.writes, reads)
         if found.undecided:
             deletes = sum(write.state == ABSENT and write.outcome is not Outcome.FAIL for write in row.writes)
             line = f"of {deletes:,} deletes it is not known which one a read saw"
             self.add_finding(row.key, line, None, certain=False)
         elif found.contradiction is None:
-            self._told_elsewhere("unexpected", len(known) < len(reads))
-        elif self._losses_explain(row, known):
+            self._told_elsewhere("unexpected", found.left_out)
+        elif self._losses_explain(row, reads):
             self._told_elsewhere("lost", True)
         else:
             self._contradicts(row, found.contradiction)
@@ -88,7 +85,8 @@ class Linearizable(Checker):
         for (_, since), (until, _) in pairwise(begins):
             some = [read for read in reads if since < read.start and read.end < until]
             seen = {read.state for read in some}
-            if examine(before, [write for write in writes if write.start > since or write.state in seen], some).contradiction:
+            wrote = [write for write in writes if write.start > since or write.state in seen]
+            if examine(Register(before, wrote), wrote, some).contradiction:
                 return False
         return True
 

@@ -63,6 +63,8 @@ class Register:
     def __init__(self, before: int, writes: Iterable[Write]) -> None:
         self.before = before
         self.sources = {before: _Source(-ENDLESS, -ENDLESS)}
+        self.shared: set[int] = set()
+        """The states that have several sources."""
         self.failed: set[int] = set()
         self.acknowledged: list[Write] = []
         """By their starts."""
@@ -76,6 +78,7 @@ class Register:
                 continue
             known = self.sources.get(state)
             if known is not None:
+                self.shared.add(state)
                 start, end = min(start, known.earliest), max(end, known.latest)
             self.sources[state] = _Source(start, end)
             (self.acknowledged if outcome is acknowledged else self.unknown).append(write)
@@ -94,6 +97,11 @@ class Register:
         """When, at the latest, another write had certainly replaced this state; None if none has."""
         first = self._after(state)
         return self._first_ends[first] if first < len(self._first_ends) else None
+
+    def has_write_within(self, first: int, last: int) -> bool:
+        """Whether an acknowledged write began after the first of these times, and ended before the last."""
+        after = bisect_right(self._starts, first)
+        return after < len(self._starts) and self._first_ends[after] < last
 
     def _after(self, state: int) -> int:
         source = self.sources.get(state)

@@ -35,6 +35,9 @@ class NoResurrection(Checker):
         self.reads = 0
 
     def check_row(self, row: RowHistory) -> None:
+        emptied = row.register.sources.get(ABSENT)
+        if emptied is None or emptied.latest == -ENDLESS:  # most rows: nobody deleted them
+            return
         deletes = [write for write in row.register.acknowledged if write.state == ABSENT]
         if not deletes:
             return

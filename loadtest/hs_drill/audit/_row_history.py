@@ -14,7 +14,7 @@ from hs_drill.workload import ABSENT, DAMAGED
 
 from ._counter_history import CounterHistory, MiscountedRead
 from ._register import ENDLESS, Read, Register, Write
-from ._session_order import NO_SESSIONS, SessionOrder, session_order
+from ._session_order import SessionOrder, session_order
 from ._table import AuditedTable
 
 __all__ = ["RowCounter", "RowExtra", "RowHistory"]
@@ -145,8 +145,9 @@ class RowHistory:
         return sorted(self.reads)
 
     @cached_property
-    def sessions(self) -> SessionOrder:
-        return session_order(self.register, self.writes, self.reads_in_order) if self.reads else NO_SESSIONS
+    def sessions(self) -> SessionOrder | None:
+        """See `session_order`."""
+        return session_order(self.register, self.reads_in_order if len(self.reads) > 1 else self.reads)
 
     @property
     def final_state(self) -> int:

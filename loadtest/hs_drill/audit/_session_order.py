@@ -12,15 +12,15 @@ The fourth, monotonic reads, is in `_reads`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
-from hs_drill.store import Outcome
 from hs_drill.workload import ABSENT
 
 from ._register import ENDLESS, Read, Register, Write
 
-__all__ = ["NO_SESSIONS", "SessionOrder", "session_order"]
+__all__ = ["SessionOrder", "session_order"]
 
 
 @dataclass
@@ -35,23 +35,25 @@ class SessionOrder:
     after_informed: int = 0
 
 
-NO_SESSIONS = SessionOrder()
-"""Of a row in which nothing could violate a guarantee."""
-
-
-def session_order(register: Register, writes: Iterable[Write], reads: Sequence[Read]) -> SessionOrder:
-    """Examine a row. `reads` are in the order of their starts."""
-    if not reads or not register.acknowledged:
-        return NO_SESSIONS
+def session_order(register: Register, reads: Sequence[Read]) -> SessionOrder | None:
+    """Examine a row. `reads` are in the order of their starts. None, as for most rows, if nobody who read it had written it or
+    read it twice: then nothing could violate a guarantee."""
+    readers = {read.user_id for read in reads}
+    read_again = len(readers) < len(reads)
+    if not read_again and readers.isdisjoint([write.user_id for write in register.acknowledged]):
+        return None
     found = SessionOrder()
     mine: dict[int, tuple[list[int], list[Write]]] = {}
     for write in register.acknowledged:
-        ends, some = mine.setdefault(write.user_id, ([], []))
-        ends.append(write.end)
-        some.append(write)
+        own = mine.get(write.user_id)
+        if own is None:
+            mine[write.user_id] = [write.end], [write]
+        else:
+            own[0].append(write.end)
+            own[1].append(write)
     _own(found, register, mine, reads)
-    if len(reads) > 1:
-        _others(found, mine, writes, reads)
+    if read_again and len(register.sources) > 1:
+        _others(found, register, mine, reads)
     return found
 
 
@@ -74,11 +76,13 @@ def _own(
 class _Seen:
     """The writes that a user has seen."""
 
-    def __init__(self) -> None:
+    __slots__ = ("informed", "last", "newest", "second")
+
+    def __init__(self, newest: Write) -> None:
+        self.newest = newest
+        """The one that began last."""
         self.last: dict[int, Write] = {}
-        """The latest one of each writer."""
-        self.latest = -ENDLESS
-        """When the latest one of all began."""
+        """The one of each writer that began last."""
         self.second = False
         """One of them came after an acknowledged write of the same user."""
         self.informed = False
@@ -86,38 +90,60 @@ class _Seen:
 
 
 def _others(
-    found: SessionOrder, mine: dict[int, tuple[list[int], list[Write]]], writes: Iterable[Write], reads: Iterable[Read]
+    found: SessionOrder, register: Register, mine: dict[int, tuple[list[int], list[Write]]], reads: Sequence[Read]
 ) -> None:
     # Several deletes leave the same state, so of a read that found no row it is not known what it saw.
-    failed = Outcome.FAIL
-    by_state = {write.state: write for write in writes if write.outcome is not failed and write.state != ABSENT}
+    shown = {read.state for read in reads if read.state != ABSENT}
+    by_state = {write.state: write for write in chain(register.acknowledged, register.unknown) if write.state in shown}
+    second, informed = _after_another(by_state, mine), _after_a_read(by_state, reads)
     seen_by: dict[int, _Seen] = {}
-    first_read: dict[int, int] = {}
-    first_seen: dict[int, int] = {}
-    first_seen_by: dict[tuple[int, int], int] = {}
+    first_seen: dict[tuple[int, int], int] = {}
     for read in reads:
-        _, end, state, user, _, _ = read
+        _, _, state, user, _, _ = read
         seen, write = seen_by.get(user), by_state.get(state)
         if seen is not None:
             found.after_second += seen.second
             found.after_informed += seen.informed
-            if write is not None and (later := seen.last.get(write.user_id)) is not None and write.end < later.start:
-                found.earlier.append((read, later))
-            if state != ABSENT and first_seen.get(state, ENDLESS) < seen.latest:
-                informed = (one for writer, one in seen.last.items() if first_seen_by.get((writer, state), ENDLESS) < one.start)
-                if (follows := next(informed, None)) is not None:
-                    found.source.append((read, follows))
-        if write is not None:
-            if seen is None:
-                seen = seen_by[user] = _Seen()
-            last = seen.last.get(write.user_id)
-            if last is None or last.start < write.start:
-                seen.last[write.user_id] = write
-            seen.latest = max(seen.latest, write.start)
-            own = mine.get(write.user_id)
-            seen.second = seen.second or (own is not None and own[0][0] < write.start)
-            seen.informed = seen.informed or first_read.get(write.user_id, ENDLESS) < write.start
-        first_read.setdefault(user, end)
-        first_seen_by.setdefault((user, state), end)
-        if end < first_seen.get(state, ENDLESS):
-            first_seen[state] = end
+            if write is seen.newest:
+                continue
+            if state != ABSENT and (write is None or write.start < seen.newest.start):  # it may be older than what was seen
+                first_seen = first_seen or _first_seen(reads)
+                _add_older(found, read, write, seen, first_seen)
+        if write is None:
+            continue
+        if seen is None:
+            seen = seen_by[user] = _Seen(write)
+        elif write.start > seen.newest.start:
+            seen.newest = write
+        last = seen.last.get(write.user_id)
+        if last is None or last.start < write.start:
+            seen.last[write.user_id] = write
+        seen.second = seen.second or state in second
+        seen.informed = seen.informed or state in informed
+
+
+def _after_another(by_state: Mapping[int, Write], mine: Mapping[int, tuple[list[int], list[Write]]]) -> set[int]:
+    """What was written after an acknowledged write of the same user."""
+    return {state for state, write in by_state.items() if write.user_id in mine and mine[write.user_id][0][0] < write.start}
+
+
+def _after_a_read(by_state: Mapping[int, Write], reads: Sequence[Read]) -> set[int]:
+    """What was written after a read of the same user."""
+    first = {read.user_id: read.end for read in reversed(reads)}
+    return {state for state, write in by_state.items() if first.get(write.user_id, ENDLESS) < write.start}
+
+
+def _first_seen(reads: Sequence[Read]) -> dict[tuple[int, int], int]:
+    """When each user had first seen each state."""
+    return {(read.user_id, read.state): read.end for read in reversed(reads)}
+
+
+def _add_older(
+    found: SessionOrder, read: Read, write: Write | None, seen: _Seen, first_seen: Mapping[tuple[int, int], int]
+) -> None:
+    """Note it if what was read is older than what the user has seen. `write` left it; None: it is from before the run."""
+    if write is not None and (later := seen.last.get(write.user_id)) is not None and write.end < later.start:
+        found.earlier.append((read, later))
+    knew = (one for writer, one in seen.last.items() if first_seen.get((writer, read.state), ENDLESS) < one.start)
+    if (follows := next(knew, None)) is not None:
+        found.source.append((read, follows))

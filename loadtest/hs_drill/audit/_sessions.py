@@ -7,11 +7,19 @@ from hs_drill.workload import ABSENT
 from ._reads import ReadChecker, user_words
 from ._register import Read, Write
 from ._row_history import RowHistory
+from ._session_order import SessionOrder
 
 __all__ = ["MonotonicWrites", "ReadYourWrites", "WritesFollowReads"]
 
 
 class _SessionChecker(ReadChecker):
+    def _sessions(self, row: RowHistory) -> SessionOrder | None:
+        """None where nothing could violate a guarantee."""
+        if not row.reads:
+            return None
+        self.reads += len(row.reads)
+        return row.sessions
+
     def _add(self, row: RowHistory, read: Read, write: Write, line: str) -> None:
         certain = self.context.one_clock and not (ABSENT in (read.state, write.state) and self.context.may_be_missing(row.key))
         self.add_finding(row.key, line, read.start, certain=certain)
@@ -29,9 +37,10 @@ class ReadYourWrites(_SessionChecker):
     bad = ("read lacks an own write of its user", "reads lack an own write of their user")
 
     def check_row(self, row: RowHistory) -> None:
-        super().check_row(row)
-        self.relevant += row.sessions.after_own
-        for read, write in row.sessions.own:
+        if (sessions := self._sessions(row)) is None:
+            return
+        self.relevant += sessions.after_own
+        for read, write in sessions.own:
             line = f"{self._saw(read)}, which is older than {self.context.describe(write)} by the same user"
             self._add(row, read, write, line)
 
@@ -45,9 +54,10 @@ class MonotonicWrites(_SessionChecker):
     bad = ("read shows the writes of a user in another order", "reads show the writes of a user in another order")
 
     def check_row(self, row: RowHistory) -> None:
-        super().check_row(row)
-        self.relevant += row.sessions.after_second
-        for read, write in row.sessions.earlier:
+        if (sessions := self._sessions(row)) is None:
+            return
+        self.relevant += sessions.after_second
+        for read, write in sessions.earlier:
             later, whose = self.context.describe(write), user_words(write.user_id)
             self._add(row, read, write, f"{self._saw(read)}, after {later}, which {whose} wrote later")
 
@@ -61,8 +71,9 @@ class WritesFollowReads(_SessionChecker):
     bad = ("read shows what a user had read before writing", "reads show what a user had read before writing")
 
     def check_row(self, row: RowHistory) -> None:
-        super().check_row(row)
-        self.relevant += row.sessions.after_informed
-        for read, write in row.sessions.source:
+        if (sessions := self._sessions(row)) is None:
+            return
+        self.relevant += sessions.after_informed
+        for read, write in sessions.source:
             later, whose = self.context.describe(write), user_words(write.user_id)
             self._add(row, read, write, f"{self._saw(read)}, after {later}, which {whose} wrote having seen the other before")

@@ -27,14 +27,14 @@ certain then, but if there is none, nothing is known. (In general the question i
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from hs_drill.store import Outcome
 from hs_drill.workload import ABSENT
 
-from ._register import ENDLESS, Read, Write
+from ._register import ENDLESS, Read, Register, Write
 
 __all__ = ["Contradiction", "Examined", "examine"]
 
@@ -62,6 +62,11 @@ class Examined(NamedTuple):
     contradiction: Contradiction | None
     undecided: bool = False
     """There is no contradiction without the reads of which it is not known which write they saw."""
+    left_out: bool = False
+    """Some reads show what no write can have left by then."""
+
+
+_NOTHING = Examined(None)
 
 
 class _Zone(NamedTuple):
@@ -70,8 +75,35 @@ class _Zone(NamedTuple):
     state: int
 
 
-def examine(before: int, writes: Sequence[Write], reads: Sequence[Read]) -> Examined:
-    """Examine a row that was `before`. Every read must show that, or the state of a write that began before the read ended."""
+def examine(register: Register, writes: Sequence[Write], reads: Sequence[Read]) -> Examined:
+    """Examine a row. The register was made of its writes. Reads that show what no write left, or what a write left that began
+    after they had ended, are left out."""
+    seen = _seen(reads)
+    if register.shared.isdisjoint(seen) and _is_consistent(register, seen):
+        return _NOTHING
+    sources = register.sources
+    known = [read for read in reads if read.state in sources and sources[read.state].earliest <= read.end]
+    return _examine(register.before, writes, known)._replace(left_out=len(known) < len(reads))
+
+
+def _is_consistent(register: Register, seen: Mapping[int, Sequence[int]]) -> bool:
+    """Whether there is no contradiction, if each state that was read has one source. What the register has sorted is enough for
+    that: a write that nobody read contradicts a zone exactly if it lies within it."""
+    zones, forward = [], False
+    for state, (end, start) in seen.items():
+        source = register.sources.get(state)
+        if source is None or end < source.earliest:
+            return False
+        first_end, last_start = min(end, source.latest), max(start, source.earliest)
+        if first_end < last_start:
+            if register.has_write_within(first_end, last_start):
+                return False
+            forward = True
+        zones.append((first_end, last_start, state))
+    return not forward or len(zones) == 1 or _pair([_Zone(*zone) for zone in zones]) is None
+
+
+def _examine(before: int, writes: Sequence[Write], reads: Sequence[Read]) -> Examined:
     if before == ABSENT:
         deletes = [write for write in writes if write.state == ABSENT and write.outcome is not Outcome.FAIL]
         if deletes:
@@ -106,8 +138,8 @@ def _told_apart(reads: Sequence[Read], until: int) -> list[Read]:
     return [read._replace(state=_FIRST) if read.state == ABSENT and read.start <= until else read for read in reads]
 
 
-def _zones(before: int, writes: Iterable[Write], reads: Iterable[Read]) -> tuple[list[_Zone], set[int]]:
-    """The zones, and the states that were read and that several writes may have left."""
+def _seen(reads: Iterable[Read]) -> dict[int, list[int]]:
+    """By the states that were read: the first end and the last start of such a read."""
     seen: dict[int, list[int]] = {}
     for start, end, state, *_ in reads:
         zone = seen.get(state)
@@ -118,6 +150,12 @@ def _zones(before: int, writes: Iterable[Write], reads: Iterable[Read]) -> tuple
                 zone[0] = end
             if start > zone[1]:
                 zone[1] = start
+    return seen
+
+
+def _zones(before: int, writes: Iterable[Write], reads: Iterable[Read]) -> tuple[list[_Zone], set[int]]:
+    """The zones, and the states that were read and that several writes may have left."""
+    seen = _seen(reads)
     zones: list[_Zone] = []
     known, shared, failed = {before}, set[int](), Outcome.FAIL
     if before in seen:
@@ -141,7 +179,7 @@ def _pair(zones: list[_Zone]) -> tuple[_Zone, _Zone] | None:
 
     Of several pairs one that shows early.
     """
-    forward = sorted([zone for zone in zones if zone[0] < zone[1]])
+    forward = sorted(zone for zone in zones if zone.first_end < zone.last_start)
     if not forward:
         return None
     first_ends = [zone.first_end for zone in forward]
