@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hs_drill.audit._audit import Audit, Check, Validity
+from hs_drill.audit._examination import CHECKERS
 from hs_drill.metrics import NOT_THERE, OTHER_ERRORS, percentile
 from hs_drill.scenario import Expect
 from hs_drill.store import HistoryFaultWindow, unix_faults
@@ -108,21 +109,7 @@ def test_faults_of_the_history_are_converted_to_unix_time(tmp_path: Path) -> Non
 
 
 def audit_with(**changed: Check) -> Audit:
-    names = [
-        "lost",
-        "recovered",
-        "unexpected",
-        "applied_twice",
-        "counters",
-        "stale_reads",
-        "monotonic_reads",
-        "read_your_writes",
-        "monotonic_writes",
-        "writes_follow_reads",
-        "no_resurrection",
-        "linearizable",
-        "replicas",
-    ]
+    names = [*(checker.name for checker in CHECKERS), "replicas"]
     checks = {name: Check(name, Validity.TRUE, "fine") for name in names}
     return Audit({**checks, **changed}, (), (), 0)
 
