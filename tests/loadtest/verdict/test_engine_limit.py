@@ -49,6 +49,12 @@ def test_a_miss_while_the_engine_had_no_time_left_is_inconclusive() -> None:
     assert "no time left in 4.0 of 4.0 s" in one.line
 
 
+def test_nothing_was_due_before_the_load_began() -> None:
+    """An engine that could report once in 4 s: what ended in that batch seems to have been due up to 2 s before it."""
+    (one,) = judged({"p50": "10ms"}, [batch(0, {3_900_000: 1000}, busy=1.0, length=4)]).judged
+    assert one.result is Result.UNKNOWN, one.line
+
+
 def test_a_miss_of_the_servers_is_a_miss() -> None:
     judgement = judged({"p99": "10ms"}, steady(0, 4, SLOW, busy=0.96))
     assert (judgement.judged[0].result, judgement.exit_code) == (Result.MISS, ExitCode.EXPECTATION_MISSED)
