@@ -15,10 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import docker.errors
-import requests.exceptions
 import trio
-from testcontainers.core.docker_client import DockerClient, get_docker_host
 
 from hs_drill._cluster import ClusterError
 
@@ -29,7 +26,14 @@ T = TypeVar("T")
 CALL_SECONDS = 60
 """How long the engine may take to answer a call."""
 
-ENGINE_ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
+
+def engine_errors() -> tuple[type[Exception], ...]:
+    """What calls of the engine raise."""
+    # Docker's libraries are imported only where they are used: they take 0.1 s of every start.
+    import docker.errors
+    import requests.exceptions
+
+    return (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 
 
 def error_text(error: Exception) -> str:
@@ -61,11 +65,13 @@ class ContainerEngine:
         """
         try:
             return await trio.to_thread.run_sync(function)
-        except ENGINE_ERRORS as error:
+        except engine_errors() as error:
             raise ClusterError(f"{what}: {error_text(error)}") from error
 
     def has(self, image: str) -> bool:
         """Whether the engine has the image. Blocking."""
+        import docker.errors
+
         try:
             self.api.images.get(image)
         except docker.errors.ImageNotFound:
@@ -93,6 +99,8 @@ async def open_container_engine() -> AsyncIterator[ContainerEngine]:
 
 
 def _connect() -> ContainerEngine:
+    from testcontainers.core.docker_client import DockerClient, get_docker_host
+
     url = get_docker_host() or "unix:///var/run/docker.sock"
     if not url.startswith("unix://"):
         raise ClusterError(
@@ -106,7 +114,7 @@ def _connect() -> ContainerEngine:
             probe.connect(path)
         client: Any = DockerClient(timeout=CALL_SECONDS)
         return ContainerEngine(client, path, client.client.version()["Version"])
-    except ENGINE_ERRORS as error:
+    except engine_errors() as error:
         raise ClusterError(
             f"no container engine answers at {path}: {error_text(error)} (Docker must run, and you must be allowed to use it: "
             "on Debian, as root, apt-get install docker.io, and adduser YOU docker)"

@@ -15,7 +15,7 @@ import trio
 
 from hs_drill._cluster import SUITES, ClusterError
 
-from ._container_engine import ENGINE_ERRORS, ContainerEngine, error_text
+from ._container_engine import ContainerEngine, engine_errors, error_text
 
 IMAGE_FILES = Path(__file__).parent / "image"
 BUILD_SECONDS = 900.0
@@ -129,7 +129,7 @@ async def _follow(start: Callable[[], Any], progress: Callable[[str], None]) -> 
 
     try:
         await trio.to_thread.run_sync(run, abandon_on_cancel=True)
-    except ENGINE_ERRORS as error:
+    except engine_errors() as error:
         raise ClusterError(error_text(error)) from error
     finally:
         cancelled = True

@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import docker.errors
-
 from ._claim import remove_if_abandoned
 from ._container_engine import ContainerEngine
 from ._guardian import RUN_LABEL
@@ -92,6 +90,8 @@ async def remove_leftovers(engine: ContainerEngine, progress: Callable[[str], No
 
 def _remove(engine: ContainerEngine) -> list[str]:
     """Remove the leftovers, and return their names. Blocking."""
+    import docker.errors  # see engine_errors
+
     wanted = {"label": OWNER_LABEL}
     containers = engine.api.containers.list(all=True, sparse=True, filters=wanted)
     networks = engine.api.networks.list(filters=wanted)

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import trio
@@ -184,7 +185,8 @@ async def until_ended(*processes: subprocess.Popen[bytes]) -> None:
         await trio.sleep(POLL_SECONDS / 2)
 
 
-def _fixed_ports() -> list[int]:
+@cache
+def _fixed_ports() -> tuple[int, ...]:
     """Ports outside the kernel's range for the local ends of connections.
 
     A restarted server needs its old ports again, and under load thousands of connections use that range.
@@ -193,8 +195,8 @@ def _fixed_ports() -> list[int]:
         low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     except (OSError, ValueError):
         low, high = 32768, 60999
-    ports = [port for port in range(10000, 65536) if not low <= port <= high]
-    return ports if len(ports) >= 1000 else list(range(10000, 65536))
+    ports = tuple(port for port in range(10000, 65536) if not low <= port <= high)
+    return ports if len(ports) >= 1000 else tuple(range(10000, 65536))
 
 
 @asynccontextmanager

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import docker.errors
-import docker.types
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError, server_names
@@ -94,6 +92,8 @@ class _Container(Mariadbd):
         self._started_at = None
 
     def _create(self) -> None:
+        import docker.types  # see engine_errors
+
         plan, server = self._plan, self.server
         if self._container is not None:
             self._container.remove(force=True, v=True)
@@ -204,6 +204,9 @@ def _make_network(engine: ContainerEngine, name: str, labels: Mapping[str, str])
     The engine lets us choose addresses only in a subnet that we have chosen, and only the engine knows which subnets are free.
     So it creates a network, and we create it anew with the same subnet. Another run may take the subnet in between.
     """
+    import docker.errors  # see engine_errors
+    import docker.types
+
     attempts = 5
     while True:
         first = engine.api.networks.create(name, driver="bridge", labels=labels)
