@@ -2,8 +2,8 @@
 set -eu
 : "${MY_SERVERS:?must be the directory of the servers}"
 
-names() { sed 's/#.*//' "$MY_SERVERS/servers.conf" | awk 'NF { print $1 }'; }
-port_of() { awk -v name="$1" '$1 == name { print $2 }' "$MY_SERVERS/servers.conf"; }
+names() { while read -r name _; do case $name in '' | '#'*) ;; *) echo "$name" ;; esac; done <"$MY_SERVERS/servers.conf"; }
+port_of() { while read -r name port _; do [ "$name" != "$1" ] || echo "$port"; done <"$MY_SERVERS/servers.conf"; }
 fail() { echo "$*" >&2; exit 1; }
 
 # client NAME OPTIONS: a server that hangs fails after a while, as one that is down does at once.
