@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from hs_drill.store import RunDirectory
 from tests.support.ending import ENDS_WITH_ITS_STARTER
@@ -135,11 +135,15 @@ class Locust:
 
     def wait_for_operations(self, *names: str) -> None:
         """Each of these has been executed, also where the engines start late."""
-        self.wait_until(lambda: self._executed() >= {*names}, f"not every one of {names}")
+        self.wait_until(lambda: self._executed("ok") >= {*names}, f"not every one of {names}")
 
-    def _executed(self) -> set[str]:
-        runs = [RunDirectory(path) for path in self.directory.glob("runs/*")]
-        return {name for run in runs for batch in run.batches() for name, each in batch.operations.items() if each.ok.total()}
+    def wait_for_failures(self, *names: str) -> None:
+        """Each of these has failed."""
+        self.wait_until(lambda: self._executed("failed") >= {*names}, f"not every one of {names} failed")
+
+    def _executed(self, how: Literal["ok", "failed"]) -> set[str]:
+        batches = [batch for path in self.directory.glob("runs/*") for batch in RunDirectory(path).batches()]
+        return {name for batch in batches for name, each in batch.operations.items() if getattr(each, how).total()}
 
     def written_by_each_worker(self, size: int) -> bool:
         """Whether the history of each has so many bytes (a write takes about 40, before compression)."""
