@@ -93,7 +93,7 @@ await_images() {
 }
 
 end_started() {
-    for pid in $IMAGES $ENGINE; do # the engine last: the other may be using it
+    for pid in $COMPILING $IMAGES $ENGINE; do # the engine last: the others may be using it
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done

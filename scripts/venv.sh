@@ -36,13 +36,16 @@ setup_venv() {
             "$python" -m venv "$VENV"
         fi
     fi
+    missing='' arguments=''
     for part in "$@"; do
         if [ "$(cat "$VENV/.set-up-$part" 2>/dev/null)" != "$stamp" ]; then
-            say "installing what '$part' needs"
-            # shellcheck disable=SC2046 # several words
-            "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install \
-                --constraint "$CONSTRAINTS" $(parts "$part") || die "pip could not install what '$part' needs"
-            echo "$stamp" >"$VENV/.set-up-$part"
+            missing="$missing $part" arguments="$arguments $(parts "$part")"
         fi
     done
+    [ -n "$missing" ] || return 0
+    say "installing what is needed for:$missing"
+    # shellcheck disable=SC2086 # several words
+    "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install --constraint "$CONSTRAINTS" $arguments ||
+        die "pip could not install what is needed for:$missing"
+    for part in $missing; do echo "$stamp" >"$VENV/.set-up-$part"; done
 }

@@ -21,7 +21,7 @@ from hs_drill.servers._mariadbd import HANDLERSOCKET_SECONDS
 from hs_drill.servers._opening import open_servers
 from hs_drill.servers._sql import execute_sql
 from tests.loadtest.support.locust_process import ROOT
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_KIND, EVERY_REPLICATION
 from tests.loadtest.support.servers import deaths, insert, left, read, soon
 from tests.support.patience import patience
 from trio_hs.testing import Table
@@ -282,7 +282,7 @@ async def closed_by_others(control: Control, name: str) -> None:
         await execute_sql(control.server(name), "SET GLOBAL read_only=1")
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_a_promotion_that_is_not_the_runs_own_is_noticed(kind: str) -> None:
     async with open_servers(kind, readers=1, standby=True) as control:
         assert await control.why_primary_unknown() == ""
@@ -297,7 +297,7 @@ async def test_a_promotion_that_is_not_the_runs_own_is_noticed(kind: str) -> Non
         assert (await control.why_primary_unknown()).startswith("writer takes no writes any more")
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_what_the_run_itself_does_to_its_servers_is_no_promotion_by_others(kind: str) -> None:
     async with open_servers(kind, readers=1, standby=True, topology="write-through", replication="semisync") as control:
         await control.pause("writer")

@@ -8,13 +8,13 @@ import trio
 import trio_hs
 from hs_drill.servers._opening import open_servers
 from tests.loadtest.support.failover import ROWS, TASKS, cut_off, drill, ids_on, write_listener, write_through_drill
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_REPLICATION
 from tests.support.patience import patience
 
 pytestmark = pytest.mark.process
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_semisync_write_through_loses_no_acknowledged_write(kind: str) -> None:
     """Replicas are cut off before the kill. (With those that keep up: test_embedded.py.)"""
     result = await write_through_drill(kind, "semisync", 0.1, cut=True)
@@ -22,7 +22,7 @@ async def test_semisync_write_through_loses_no_acknowledged_write(kind: str) -> 
     assert not missing, f"{len(missing)} of {len(result.acknowledged)} acknowledged writes are missing"
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_asynchronous_write_through_loses_what_no_replica_had_fetched(kind: str) -> None:
     """The same drill as above does find lost writes. (With replicas that keep up it found none, on loopback.)"""
     result = await write_through_drill(kind, "async", 0.1, cut=True)
@@ -30,7 +30,7 @@ async def test_asynchronous_write_through_loses_what_no_replica_had_fetched(kind
     assert result.acknowledged - result.before <= result.survived
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> None:
     """They are in no binary log (MDEV-33967). Everything that the old writer acknowledged is missing."""
     async with open_servers(kind, readers=1, standby=True) as control:
@@ -43,7 +43,7 @@ async def test_plain_handlersocket_writes_are_lost_by_a_failover(kind: str) -> N
         assert "the two cannot be compared" in rejoined.reason
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: str) -> None:
     """It is the client's first choice, and lacks its tables at first: a client that asked for one once blocked its creation."""
     async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
@@ -86,7 +86,7 @@ async def test_an_old_writer_is_rebuilt_while_clients_want_to_write_to_it(kind: 
         assert await ids_on(control, "writer") == await ids_on(control, "standby")
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_writes_follow_a_promotion_from_a_frozen_writer_only_by_policy(kind: str) -> None:
     """A frozen writer refuses nothing. Moving is safe only if the standby is known to be read-only until its promotion."""
     async with open_servers(kind, readers=1, standby=True) as control:

@@ -10,7 +10,7 @@ import trio
 
 import trio_hs
 from hs_drill.servers._opening import open_servers
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_REPLICATION
 from tests.support.patience import patience
 from trio_hs.testing import Table
 
@@ -21,7 +21,7 @@ FIELDS = ["id", "n", "v"]
 TASKS = 20
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_every_reader_has_the_clients_writes_within_2_seconds(kind: str, temporary: Path) -> None:
     started = time.monotonic()
     async with open_servers(kind, readers=2, standby=True, topology="write-through") as control:

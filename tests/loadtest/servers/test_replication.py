@@ -13,7 +13,7 @@ from hs_drill.servers._control import Control
 from hs_drill.servers._opening import open_cluster, open_servers
 from hs_drill.servers._replication import gtids
 from hs_drill.servers._sql import execute_sql
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_KIND, EVERY_REPLICATION
 from tests.loadtest.support.servers import deaths, insert, read
 from tests.support.patience import patience
 from trio_hs.testing import Table
@@ -43,7 +43,7 @@ async def test_impossible_replication_is_refused(arguments: dict[str, object], m
             pass
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_replication_is_stopped_delayed_and_reported(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1) as control:
         await control.create_table(TABLE)
@@ -171,7 +171,6 @@ async def test_an_old_writer_with_writes_of_its_own_is_rebuilt_with_the_reason(k
         pytest.param("embedded", "async", marks=pytest.mark.process),
         pytest.param("embedded", "semisync", marks=pytest.mark.process),
         pytest.param("mariadb", "semisync", marks=pytest.mark.mariadb),
-        pytest.param("docker", "semisync", marks=pytest.mark.docker),
     ],
 )
 async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
@@ -200,7 +199,7 @@ async def test_a_primary_is_closed_for_writes_and_opened_again_or_replaced(
         assert await insert(control.server("writer"), 5, "drill_wt") == "0\t1"
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
@@ -253,7 +252,7 @@ async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_h
         assert scope.cancelled_caught  # it waits for a replica again
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_servers_without_replication_stay_independent(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1, replication="none") as control:
         await control.create_table(TABLE)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-EVERY_KIND = pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param("embedded", marks=pytest.mark.process),
-        pytest.param("mariadb", marks=pytest.mark.mariadb),
-        pytest.param("docker", marks=pytest.mark.docker),
-    ],
-)
+from tests.support.amount import EVERYTHING
+
+_EMBEDDED = pytest.param("embedded", marks=pytest.mark.process)
+_MARIADB = pytest.param("mariadb", marks=pytest.mark.mariadb)
+_DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+
+EVERY_KIND = pytest.mark.parametrize("kind", [_EMBEDDED, _MARIADB, _DOCKER])
+
+EVERY_REPLICATION = pytest.mark.parametrize("kind", [_EMBEDDED, _MARIADB, *([_DOCKER] if EVERYTHING else [])])
+"""For what is asked for by SQL, which is the same code for MariaDB in containers: those only before a release (`--all`)."""
