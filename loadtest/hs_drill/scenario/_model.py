@@ -41,6 +41,10 @@ KEPT = {"kept": True}
 """Validation context for the scenario of a kept run."""
 
 
+def _is_kept(info: ValidationInfo) -> bool:
+    return bool((info.context or {}).get("kept"))
+
+
 class ClusterSpec(Model):
     """Which servers to start."""
 
@@ -88,7 +92,7 @@ class ClusterSpec(Model):
 
     @model_validator(mode="after")
     def _check_replication(self, info: ValidationInfo) -> Self:
-        if self.replication != "none" or info.context == KEPT:
+        if self.replication != "none" or _is_kept(info):  # older versions ran such scenarios
             return self
         if self.standby:
             raise PlacedError(
@@ -184,7 +188,7 @@ class Scenario(Model):
             if self.driver.name == "sql" and ERROR_ALIASES.get(kind, kind) == "IndexedConnectionError":
                 never = "cannot happen with `driver: sql`, for it is an error of HandlerSocket: say ConnectionError"
                 raise PlacedError(("expect", "errors", kind), never)
-        kept = bool((info.context or {}).get("kept"))  # older versions ran such scenarios; the second fault failed
+        kept = _is_kept(info)  # older versions ran such scenarios; the second fault failed
         if not kept and (wrong_at := too_many(self.faults, self.load.lasts)):
             raise PlacedError(("faults", wrong_at[0], "every"), wrong_at[1])
         if not kept and (wrong_at := clash(self.faults, self.cluster.readers, self.load.lasts)):

@@ -378,6 +378,17 @@ def test_mistakes_in_servers_are_reported_with_their_place(cluster: str, message
     assert f"wrong.yaml:{message}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        "{standby: true, replication: none}",
+        "{kind: external, replication: none, servers: [{name: writer, host: a}, {name: reader-1, host: b}]}",
+    ],
+)
+def test_a_kept_run_of_an_older_version_may_have_had_servers_alone_that_are_refused_now(cluster: str) -> None:
+    assert parse_scenario(f"name: old\ncluster: {cluster}\nmix: {{get: 1}}\n", "old.yaml", kept=True).name == "old"
+
+
 def test_servers_of_the_command_line_replace_the_scenario_s() -> None:
     scenario = with_cluster(SCENARIO, "writer=[::1]:1:2:3, reader-1=b:4:5, reader-2=c:6, reader-3=[fe80::1]:7::8", {})
     assert [server.name for server in scenario.cluster.servers] == ["writer", "reader-1", "reader-2", "reader-3"]
