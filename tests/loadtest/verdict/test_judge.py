@@ -151,9 +151,9 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({"lost": 1, "applied_twice": 1}, check("counters", 3), 3),
         ({"lost": "any"}, check("counters", 9), 0),
         ({}, check("stale_reads", 1, max_seconds=9.0), 0),
-        ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=2.5), 1),
-        ({"staleness": "2s"}, check("stale_reads", 1, max_seconds=1.5), 0),
-        ({"staleness": "2s"}, check("stale_reads", verdict="unknown", max_seconds=1.5), 4),
+        ({"staleness": "2s"}, check("stale_reads", 1, telling=1, max_seconds=2.5), 1),
+        ({"staleness": "2s"}, check("stale_reads", 1, telling=1, max_seconds=1.5), 0),
+        ({"staleness": "2s"}, check("stale_reads", verdict="unknown", telling=1, max_seconds=1.5), 4),
         ({}, check("monotonic_reads", 1), 0),
         ({"monotonic_reads": True}, check("monotonic_reads", 1), 1),
         ({}, check("read_your_writes", 1), 0),
@@ -218,6 +218,15 @@ def test_a_default_expectation_about_a_check_that_is_not_applicable_counts_for_n
     result = judge(Expect(lost=0), RUN, KILL, audit_with(**nothing), audited=True)
     assert {one.name for one in result.judged if one.result is Result.NOT_APPLICABLE} == {"applied_twice", "counters"}
     assert result.verdict == "pass: all 3 expectations hold"
+
+
+@pytest.mark.parametrize("telling, measured, words", [(0, None, "at most 2 s"), (3, 0.5, "the stalest read lagged by 0.500 s")])
+def test_how_far_reads_lagged_is_told_only_if_one_could_have_shown_it(telling: int, measured: float | None, words: str) -> None:
+    stale = check("stale_reads", verdict="unknown", telling=telling, max_seconds=measured or 0.0)
+    judged = judge(Expect(staleness=2.0), RUN, KILL, audit_with(stale_reads=stale), audited=True).judged
+    (one,) = [one for one in judged if one.name == "staleness"]
+    assert one.measured == measured
+    assert one.line.startswith(words)
 
 
 def test_an_audited_run_without_an_audit_is_inconclusive() -> None:
