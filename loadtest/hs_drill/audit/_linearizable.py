@@ -3,6 +3,9 @@
 A read of a replica that follows asynchronously need not show the latest write, so such reads are left out. (M. Herlihy and
 J. Wing, "Linearizability: A Correctness Condition for Concurrent Objects", ACM TOPLAS 12, 1990. As it is a property of each
 object by itself, each row is examined alone.)
+
+What a row held at the end is the last read of it, because the primary was read back after every operation had ended. It is
+used for rows of which another read was kept: without one it shows nothing but lost writes, and these have a check of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Self
 
 from hs_drill._counted import counted
 from hs_drill.store import Outcome
-from hs_drill.workload import ABSENT
+from hs_drill.workload import ABSENT, DAMAGED
 
 from ._checker import Check, Checker, Context, Validity
 from ._reads import sample_words, user_words
@@ -23,6 +26,9 @@ from ._row_history import RowHistory
 from ._zones import Contradiction, examine
 
 __all__ = ["Linearizable"]
+
+_AFTER_ALL = ENDLESS + 1
+"""Later than the read-back, which is at `ENDLESS`: no operation whose end is known ends after it."""
 
 
 class Linearizable(Checker):
@@ -38,6 +44,8 @@ class Linearizable(Checker):
         self.rows = 0
         self.reads = 0
         self.of_primary = 0
+        self.ends = 0
+        """Rows of which it is known what they held at the end."""
         self.unknown_writes = 0
         self.elsewhere = dict.fromkeys(("unexpected", "lost"), 0)
         """Rows that are not linearizable because of what another check finds."""
@@ -49,27 +57,46 @@ class Linearizable(Checker):
             return
         self.rows += 1
         self.reads += len(reads)
+        self.ends += self._end_known(row)
         self.unknown_writes += len(register.unknown)
         found = examine(register, row.writes, reads)
         if found.undecided:
             deletes = sum(write.state == ABSENT and write.outcome is not Outcome.FAIL for write in row.writes)
             line = f"of {deletes:,} deletes it is not known which one a read saw"
             self.add_finding(row.key, line, None, certain=False)
-        elif found.contradiction is None:
+        elif found.contradiction is not None:
+            self._contradicts(row, found.contradiction, reads)
+        elif not self._check_end(row, reads):
             self._told_elsewhere("unexpected", found.left_out)
-        elif self._losses_explain(row, reads):
+
+    def _check_end(self, row: RowHistory, reads: Sequence[Read]) -> bool:
+        """Examine the row with what it held at the end as one more read. Returns whether that contradicts the others."""
+        if not self._end_known(row):
+            return False
+        register, state = row.register, row.final_version
+        if state not in register.sources:
+            self._told_elsewhere("lost" if state == ABSENT else "unexpected", True)
+            return True
+        reads = [*reads, Read(ENDLESS, ENDLESS, state, 0)]
+        found = examine(register, row.writes, reads).contradiction
+        if found is not None and register.successors(state):
             self._told_elsewhere("lost", True)
-        else:
-            self._contradicts(row, found.contradiction)
+        elif found is not None:
+            self._contradicts(row, found, reads)
+        return found is not None
 
     def merge(self, other: Self) -> None:
         super().merge(other)
         self.rows += other.rows
         self.reads += other.reads
         self.of_primary += other.of_primary
+        self.ends += other.ends
         self.unknown_writes += other.unknown_writes
         for check, rows in other.elsewhere.items():
             self.elsewhere[check] += rows
+
+    def _end_known(self, row: RowHistory) -> bool:
+        return not self.context.final_unusable and row.final_version > DAMAGED
 
     def _told_elsewhere(self, check: str, found: bool) -> None:
         self.elsewhere[check] += found and not self.context.missing
@@ -81,7 +108,7 @@ class Linearizable(Checker):
         """Whether the row is linearizable but for writes that were lost: those that are not there at the end, and those that
         a server lacked when it was promoted. From then on the row may hold any state that it has had."""
         before, writes, promotions = row.register.before, _without_lost(row, self.context), self.context.promotions
-        begins = [(-ENDLESS, -ENDLESS), *promotions, (ENDLESS, ENDLESS)]
+        begins = [(-ENDLESS, -ENDLESS), *promotions, (_AFTER_ALL, _AFTER_ALL)]
         for (_, since), (until, _) in pairwise(begins):
             some = [read for read in reads if since < read.start and read.end < until]
             seen = {read.state for read in some}
@@ -90,7 +117,10 @@ class Linearizable(Checker):
                 return False
         return True
 
-    def _contradicts(self, row: RowHistory, found: Contradiction) -> None:
+    def _contradicts(self, row: RowHistory, found: Contradiction, reads: Sequence[Read]) -> None:
+        if self._losses_explain(row, reads):
+            self._told_elsewhere("lost", True)
+            return
         older, newer, newest, again = found
         shown = {older.state if older is not None else None, newer.state, again.state}
         # A missing history may hold a delete. It cannot hold a second write of a version.
@@ -102,6 +132,8 @@ class Linearizable(Checker):
 
     def _told(self, one: Write | Read) -> str:
         """An operation in words, with its times."""
+        if one.start == ENDLESS:
+            return f"the read-back of {self.context.table.describe(one.state)} (at the end)"
         since = f"{self.context.seconds(one.start):.6f}"
         times = f"from {since} s on" if one.end == ENDLESS else f"{since} to {self.context.seconds(one.end):.6f} s"
         by = user_words(one.user_id)
@@ -118,7 +150,8 @@ class Linearizable(Checker):
     def _examined(self) -> str:
         of_rows = f"{counted(self.rows, 'row')} that {'was' if self.rows == 1 else 'were'} written to"
         reads = f"{counted(self.reads, 'read')} of the primary{sample_words(self.context)}"
-        return f"examined: {of_rows}, {reads}, {counted(self.unknown_writes, 'write')} of unknown outcome"
+        ends = f"what {counted(self.ends, 'row')} held at the end"
+        return f"examined: {of_rows}, {reads}, {ends}, {counted(self.unknown_writes, 'write')} of unknown outcome"
 
     def result(self) -> Check:
         if not self.context.reads_primary and not self.context.any_worker:
@@ -128,8 +161,8 @@ class Linearizable(Checker):
                     "which reads went to the primary is not known behind a router, and a reader need not show the latest write"
                 )
             return self._check(Validity.NOT_APPLICABLE, why)
-        elsewhere = {f"{name}_rows": rows for name, rows in self.elsewhere.items()}
-        self.measured = {"rows": self.rows, "reads": self.reads, "unknown_writes": self.unknown_writes, **elsewhere}
+        self.measured = {"rows": self.rows, "reads": self.reads, "ends": self.ends, "unknown_writes": self.unknown_writes}
+        self.measured |= {f"{name}_rows": rows for name, rows in self.elsewhere.items()}
         check = super().result()
         if check.verdict is Validity.NOT_APPLICABLE:
             return check

@@ -26,7 +26,21 @@ def test_a_finding_names_the_operations_that_contradict_each_other(tmp_path: Pat
     )
     assert check.explanation == (
         f"1 row shows what no order of its writes explains: key 1 at 0.000 s: {finding.line}; "
-        "examined: 1 row that was written to, 2 reads of the primary, a sample of 50 %, 0 writes of unknown outcome"
+        "examined: 1 row that was written to, 2 reads of the primary, a sample of 50 %, what 1 row held at the "
+        "end, 0 writes of unknown outcome"
+    )
+
+
+def test_what_a_row_held_at_the_end_is_told_as_the_last_read(tmp_path: Path) -> None:
+    ops = [update(1, 5, 0, 9), update(1, 6, 0, 12, user=3), get(1, 5, 10, 11), get(1, 6, 13, 14)]
+    check = audit_of(tmp_path, ops, {1: (5, 0)}, **PRIMARY)["linearizable"]
+    (finding,) = check.findings
+    assert (finding.key, finding.time) == (1, None)
+    assert finding.line == (
+        "no order explains that the update of version v0000000000000005 by user 0 of worker 0 (0.000000 to 0.000009 s) ended "
+        "before a read of version v0000000000000006 by user 0 of worker 0 (0.000013 to 0.000014 s) began, and the update of "
+        "version v0000000000000006 by user 3 of worker 0 (0.000000 to 0.000012 s) ended before the read-back of version "
+        "v0000000000000005 (at the end) began"
     )
 
 
@@ -37,7 +51,7 @@ def test_a_write_of_unknown_outcome_is_told_as_one(tmp_path: Path) -> None:
         "no order explains that a read of version v0000000000000005 by user 0 of worker 0 (0.000004 to 0.000005 s) ended "
         "before a read of the version from before the run by user 0 of worker 0 (0.000009 to 0.000010 s) began"
     )
-    assert check.explanation.endswith(", 1 write of unknown outcome")
+    assert check.explanation.endswith(", what 1 row held at the end, 1 write of unknown outcome")
 
 
 def after_promotion(path: Path, *ops: Op, final: int) -> tuple[Validity, int, int]:
@@ -59,6 +73,16 @@ def test_a_read_during_the_promotion_may_be_of_either_server(tmp_path: Path) -> 
     assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 0, 1)
 
 
+def test_what_it_held_at_the_end_is_like_a_read_after_the_promotion(tmp_path: Path) -> None:
+    seen = [update(1, 6, 60, 70, "info"), get(1, 6, 80, 90)]
+    assert after_promotion(tmp_path, *seen, final=5) == (Validity.FALSE, 0, 1)
+
+
+def test_but_not_what_the_promoted_server_had_shown_before(tmp_path: Path) -> None:
+    seen = [update(1, 6, 60, 70, "info"), get(1, 6, 120, 130)]
+    assert after_promotion(tmp_path, *seen, final=5) == (Validity.FALSE, 1, 0)
+
+
 def test_an_old_primary_that_answers_after_the_promotion_is_no_loss(tmp_path: Path) -> None:
     ops = [update(1, 6, 140, 150), get(1, 5, 160, 170)]
     assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 1, 0)
@@ -72,8 +96,8 @@ def test_rows_that_other_checks_tell_are_counted(tmp_path: Path) -> None:
     ops = [update(1, 5, 0, 9), get(1, 0, 10, 11), update(2, 6, 0, 9, "fail"), update(2, 7, 0, 9), get(2, 6, 20, 21)]
     result = audit_of(tmp_path, ops, {1: (0, 0), 2: (7, 0)}, loaded=2, reads_primary=True)
     assert result["linearizable"].explanation == (
-        "not linearizable: 1 row because of what `unexpected` found, 1 row because of what `lost` found; "
-        "examined: 2 rows that were written to, 2 reads of the primary, 0 writes of unknown outcome"
+        "not linearizable: 1 row because of what `unexpected` found, 1 row because of what `lost` found; examined: 2 rows that "
+        "were written to, 2 reads of the primary, what 2 rows held at the end, 0 writes of unknown outcome"
     )
     assert result["lost"].count == result["unexpected"].count == 1
 

@@ -24,8 +24,8 @@ DELETE = MixOperation(Operation.DELETE, "delete", Operation.DELETE)
 
 
 def small_history(rng: random.Random, most_deletes: int) -> History:
-    """Reads show what some write left that had begun. Times are few, so that many are equal. If there may be several deletes,
-    several writes may also leave the same version."""
+    """Reads show what some write left that had begun. Times are few, so that many are equal. Of some it is known what the row
+    held at the end. If there may be several deletes, several writes may also leave the same version."""
 
     def times() -> tuple[int, int]:
         start = rng.randint(0, 9)
@@ -45,6 +45,8 @@ def small_history(rng: random.Random, most_deletes: int) -> History:
     for _ in range(rng.randint(0, 5)):
         (start, end), state = times(), rng.choice(sorted(begun))
         reads.append(Read(start, max(end, begun[state]), state, 0))
+    if rng.randint(0, 1):
+        reads.append(Read(ENDLESS, ENDLESS, rng.choice(sorted(begun)), 0))
     return before, writes, reads
 
 
@@ -71,6 +73,16 @@ def test_what_is_decided_where_several_writes_leave_the_same_is_right(history: H
     found = examine(history)
     if not found.undecided:
         assert (found.contradiction is None) == some_order_explains(*history)
+
+
+@given(histories(most_deletes=3), st.data())
+def test_without_another_read_the_end_shows_lost_writes_and_nothing_else(history: History, data: st.DataObject) -> None:
+    before, writes, _ = history
+    register = Register(before, writes)
+    end = Read(ENDLESS, ENDLESS, data.draw(st.sampled_from(sorted(register.sources))), 0)
+    found = examine((before, writes, [end]))
+    if not found.undecided:
+        assert (found.contradiction is not None) == bool(register.successors(end.state))
 
 
 @given(histories(most_deletes=3))
