@@ -77,7 +77,6 @@ def measure(operations: int, processes: int | None, where: Path | None) -> Measu
                 histories,
                 final,
                 loaded=loaded,
-                alone=True,
                 processes=processes,
                 report=lambda line: print(line, file=sys.stderr),
             )

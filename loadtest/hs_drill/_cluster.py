@@ -60,17 +60,10 @@ class Server:
     """Whether the run has started it as a MariaDB server of its own."""
     peer_host: str = ""
     """The address at which the run's other servers reach it, on the same ports, if that is not `host`."""
-    sql_behind_proxy: str = ""
-    """Of a server as clients see it through proxies: the address of its own SQL port."""
 
     def at(self, port: int | None) -> str:
         """The address of a port, in a message."""
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
-
-    @property
-    def sql_address(self) -> str | None:
-        """Of its own SQL port, whatever stands in front of it: tells whether two names are of one server. None: unknown."""
-        return self.sql_behind_proxy or (None if self.sql_port is None else self.at(self.sql_port))
 
     @property
     def listeners(self) -> tuple[tuple[Listener, int, str], ...]:
@@ -103,6 +96,8 @@ class Cluster:
     followers: tuple[str, ...] = ()
     """Of the user's own servers: those to which clients' writes move, in this order, when the writer refuses them or is down.
     Each was read-only at the start, if it could be asked."""
+    aliases: tuple[str, ...] = ()
+    """Of the user's own servers: further names of the writer's server."""
     router: Server | None = None
     """What stands between clients and the user's own servers: clients know nothing else. It is not among the `servers`."""
 
@@ -145,7 +140,8 @@ class Cluster:
     def from_dict(cls, data: Mapping[str, Any]) -> Cluster:
         servers = tuple(Server(**server) for server in data["servers"])
         router = Server(**data["router"]) if data.get("router") else None
-        return cls(**{**data, "servers": servers, "followers": tuple(data.get("followers", ())), "router": router})
+        names = {name: tuple(data.get(name, ())) for name in ("followers", "aliases")}
+        return cls(**{**data, "servers": servers, "router": router, **names})
 
 
 def series(version: str) -> str:

@@ -14,13 +14,13 @@ from hs_drill.audit import audit
 @pytest.mark.process
 def test_a_generated_run_has_everything_that_is_checked_and_is_right(tmp_path: Path) -> None:
     histories, final, loaded = generate(tmp_path, 20_000, 2)
-    found = audit(histories, final, loaded=loaded, alone=True)
+    found = audit(histories, final, loaded=loaded)
     require_right(found)
     examined = found["linearizable"].measured
     assert examined["reads"] > 7000
     assert examined["unknown_writes"] > 3
     with pytest.raises(AssertionError, match=r"lost is unknown: .*was not read back"):
-        require_right(audit(histories, None, loaded=loaded, alone=True))
+        require_right(audit(histories, None, loaded=loaded))
 
 
 @pytest.mark.parametrize("each, word", [(LIMIT, "holds (5.00 µs)"), (LIMIT + 0.01, "does not hold (5.01 µs)")])

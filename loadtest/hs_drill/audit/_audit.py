@@ -65,6 +65,8 @@ class Audit:
     """What happened to the rows that findings are about."""
     lags: Lags | None = None
     """How far the reads were behind over time; None if that is not known."""
+    alone: bool = False
+    """The primary is the only server."""
 
     def __getitem__(self, name: str) -> Check:
         return self.checks[name]
@@ -85,7 +87,6 @@ def audit(
     staleness: float = 0.0,
     sampled: float = 1.0,
     unreadable: Sequence[str] = (),
-    alone: bool = False,
     routed: bool = False,
     table: AuditedTable = DRILL_TABLE,
     processes: int | None = None,
@@ -103,7 +104,6 @@ def audit(
       staleness: seconds by which a read may lag without counting as stale.
       sampled: the share of the reads that the histories hold.
       unreadable: why histories that exist could not be opened, in words; any worker may have written those.
-      alone: the primary is the only server, so no replica can differ.
       routed: clients reached the servers through a router, so which server answered is not known.
       table: by default the drill's own.
       processes: how many examine the rows, 1 is this one; None: of a long run, one for each core that this process may use.
@@ -129,10 +129,10 @@ def audit(
             examination.fail(error)
     others = _unaudited(histories)
     checks = _in_doubt(examination.checks(), others)
-    checks["replicas"] = check_replicas(final, replicas, context, alone=alone)
+    checks["replicas"] = check_replicas(final, replicas, context)
     timelines = timelines_of(histories, final, checks, context)
     events, lags = _events(histories), examination.lags if context.one_clock and not others else None
-    return Audit(checks, events, context.faults, context.origin, context.takeover, timelines, lags)
+    return Audit(checks, events, context.faults, context.origin, context.takeover, timelines, lags, context.alone)
 
 
 @contextmanager
@@ -243,7 +243,7 @@ def _context(
         two_primaries=primaries_at_once(events),
         former=former_primaries(events),
         routed=routed,
-        reads_primary=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
+        alone=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
         table=table,
         wrong=final.wrong if final is not None else {},

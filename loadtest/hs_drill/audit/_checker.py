@@ -125,8 +125,8 @@ class Context:
     """When two servers were open for writes at once."""
     former: Sequence[Former] = ()
     """What was seen of each former primary."""
-    reads_primary: bool = False
-    """Every read came from the server that takes the writes."""
+    alone: bool = False
+    """The primary is the only server, so that every read came from it."""
     routed: bool = False
     """Clients reached the servers through a router: which server answered is not known."""
     earliest_start: int = 0
@@ -143,7 +143,7 @@ class Context:
     def impossible(self, seen: MiscountedRead) -> bool:
         """Whether no server can have shown this counter. Before a later run a replica may have lacked steps of an
         earlier one."""
-        return seen.impossible and (self.later_run is None or self.reads_primary)
+        return seen.impossible and (self.later_run is None or self.alone)
 
     def behind(self, seen: MiscountedRead) -> bool:
         """Whether the counter lacks steps, as a replica's may. A counter above all steps together lacks none."""

@@ -169,7 +169,7 @@ class Counters(CounterChecker):
         if deviation is not None:
             certain = deviation.cause is not Cause.UNKNOWN and not context.missing
             self.add_finding(row.key, deviation.line, counter.last_step or None, certain=certain, columns=[counter.column])
-        elif context.reads_primary:
+        elif context.alone:
             # A counter counts once, however many reads saw the wrong value.
             seen = next((seen for miscounted, seen in row.miscounted_reads if miscounted is counter), None)
             if seen is not None:

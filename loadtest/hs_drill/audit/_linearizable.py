@@ -102,7 +102,7 @@ class Linearizable(Checker):
         self.elsewhere[check] += found and not self.context.missing
 
     def _of_primary(self, row: RowHistory) -> Sequence[Read]:
-        return row.reads if self.context.reads_primary else ()
+        return row.reads if self.context.alone else ()
 
     def _losses_explain(self, row: RowHistory, reads: Sequence[Read]) -> bool:
         """Whether the row is linearizable but for writes that were lost: those that are not there at the end, and those that
@@ -154,8 +154,8 @@ class Linearizable(Checker):
         return f"examined: {of_rows}, {reads}, {ends}, {counted(self.unknown_writes, 'write')} of unknown outcome"
 
     def result(self) -> Check:
-        if not self.context.reads_primary and not self.context.any_worker:
-            why = "no read went to the primary, and a reader need not show the latest write"
+        if not self.context.alone and not self.context.any_worker:
+            why = "reads went to readers, and a reader need not show the latest write"
             if self.context.routed:
                 why = (
                     "which reads went to the primary is not known behind a router, and a reader need not show the latest write"

@@ -14,15 +14,10 @@ from ._table import AuditedTable, never_written
 __all__ = ["check_replicas"]
 
 
-def check_replicas(
-    primary: FinalState | None, replicas: Iterable[FinalState], context: Context, *, alone: bool = False
-) -> Check:
-    """Compare the replicas with the primary. A row counts once for each replica that differs.
-
-    `alone`: the primary is the only server.
-    """
+def check_replicas(primary: FinalState | None, replicas: Iterable[FinalState], context: Context) -> Check:
+    """Compare the replicas with the primary. A row counts once for each replica that differs."""
     checker = _Replicas(context)
-    if alone:
+    if context.alone:
         return Check(checker.name, Validity.NOT_APPLICABLE, "there is no server but the primary")
     if primary is None or context.final_unusable:
         return checker.result()

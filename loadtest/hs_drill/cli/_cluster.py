@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from signal import SIG_DFL, SIGHUP, SIGINT, SIGTERM, getsignal
@@ -321,7 +321,7 @@ async def _check(options: argparse.Namespace) -> int:
     async with open_scenario_servers(scenario, _print_line) as control:
         control.foreign_rows = foreign_rows(scenario, loaded=False)
         await control.create_table(load_table(scenario))
-        return await _check_replication(control.cluster, scenario, control.primary, control.aliases)
+        return await _check_replication(control.cluster, scenario, control.primary)
 
 
 async def _ask_own(scenario: Scenario, refused: Sequence[str], *, only: bool) -> int | None:
@@ -337,11 +337,11 @@ async def _ask_own(scenario: Scenario, refused: Sequence[str], *, only: bool) ->
     return exit_code(found) if only else None
 
 
-async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str, aliases: Collection[str] = ()) -> int:
+async def _check_replication(cluster: Cluster, scenario: Scenario, primary: str) -> int:
     (writer,) = (server for server in cluster.servers if server.name == primary)
     table = load_table(scenario)
     _print_line(f"writing a marker row to {table.database}.{table.name} on {primary}, and deleting it again")
-    result = await check_replication(cluster, table, writer, aliases=aliases, marker=marker_row(scenario))
+    result = await check_replication(cluster, table, writer, marker=marker_row(scenario))
     for line in result.lines():
         print(line)
     if not result.replicas:

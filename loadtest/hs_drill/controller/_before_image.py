@@ -36,7 +36,7 @@ def replicas_of(control: Control) -> list[Server]:
     """The servers that may replicate from the writer."""
     if control.cluster.replication == "none":
         return []
-    return [server for server in control.cluster.replicas if server.name not in control.aliases]
+    return [server for server in control.cluster.replicas if server.name not in control.cluster.aliases]
 
 
 async def identity_of(server: Server) -> str:
@@ -49,7 +49,7 @@ async def _header(control: Control, existing: Existing, rows: ExistingRows, run:
     live, scenario = existing.live, existing.scenario
     servers, created = {}, {}
     for server in control.cluster.servers:
-        if server.sql_port is not None and server.name not in control.aliases:
+        if server.sql_port is not None and server.name not in control.cluster.aliases:
             found = await identity_of(server)
             servers[found] = server.name
             there = await read_live_table(server, live.database, live.name)

@@ -328,7 +328,7 @@ class Drill:
         else:
             await self._settle()
         for server in self._control.cluster.servers:
-            wanted = server.name == primary or (replicas_too and server.name not in self._control.aliases)
+            wanted = server.name == primary or (replicas_too and server.name not in self._control.cluster.aliases)
             if wanted and not unknown:
                 self._listener.on_line(f"reading back {server.name}")
                 try:

@@ -56,4 +56,4 @@ def _seen(server: Server, proxies: Proxies) -> Server:
         return server
     (host, *_) = (proxy.host for proxy in ports.values())
     changed: dict[str, Any] = {f"{name}_port": proxy.port for name, proxy in ports.items()}
-    return replace(server, host=host, sql_behind_proxy=server.sql_address or "", **changed)
+    return replace(server, host=host, **changed)

@@ -80,7 +80,7 @@ async def fill_table(control: Control, scenario: Scenario, progress: Callable[[s
 
 async def _check_replication(control: Control, scenario: Scenario, table: Table, progress: Callable[[str], None]) -> None:
     primary = control.server(control.primary)
-    detection = await check_replication(control.cluster, table, primary, aliases=control.aliases, marker=marker_row(scenario))
+    detection = await check_replication(control.cluster, table, primary, marker=marker_row(scenario))
     if control.cluster.replication != "none":  # nobody expects them to replicate; the ports are checked all the same
         for line in detection.lines():
             progress(line)

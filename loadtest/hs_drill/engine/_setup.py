@@ -59,11 +59,7 @@ class WarningBuffer(logging.Handler):
 def reads_primary(cluster: Cluster) -> bool:
     """Whether all reads come from the server that takes the writes: it is the only one, perhaps under several names. Behind a
     router nobody knows."""
-    if cluster.router is not None:
-        return False
-    writer = cluster.writer
-    others = [server for server in cluster.servers if server.name != writer.name]
-    return all(one.sql_address is not None and one.sql_address == writer.sql_address for one in others)
+    return cluster.router is None and all(server.name in cluster.aliases for server in cluster.replicas)
 
 
 def further_writers(cluster: Cluster, scenario: Scenario) -> list[Server]:

@@ -104,7 +104,6 @@ class Control(ABC):
       foreign_rows: a SQL condition for rows of the table that no write of the run can leave. A table with such rows is not
         dropped at the end. Set it before `create_table`; until then every row counts as such.
       report_left: called with what stays on the user's own servers if this process dies from now on, in words.
-      aliases: further names of the writer's server, in the list of the user's own servers.
       promotions: what was seen of promotions on servers of the user's own, whoever ordered them, in their order. After each,
         `primary` is that server. Add to it with `note_promotion`.
       on_promotion: called with each of them: the server, when it was seen, and when it was last seen otherwise.
@@ -127,7 +126,6 @@ class Control(ABC):
         self.unlogged_writes = not cluster.write_databases
         self.foreign_rows = "TRUE"
         self.report_left: Callable[[str], None] = lambda left: None
-        self.aliases: frozenset[str] = frozenset()
         self.promotions: list[Promotion] = []
         self.on_promotion: Callable[[str, float, float], None] = lambda server, seen, otherwise: None
         self.on_two_primaries: Callable[[str, str, float, float | None], None] = lambda old, new, since, until: None

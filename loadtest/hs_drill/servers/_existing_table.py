@@ -17,7 +17,7 @@ async def require_existing(control: Control, table: Table, *, writes: bool) -> N
     """Raise `ClusterError` unless each server has the table with its columns and indexes. `writes`: the load writes to it."""
     shown = f"{table.database}.{table.name}"
     for server in control.cluster.servers:
-        if server.name not in control.aliases and not await has_table(server, table, table.database):
+        if server.name not in control.cluster.aliases and not await has_table(server, table, table.database):
             raise ClusterError(f"there is no table {shown} on {server.name}, and the load reads from every server")
     twin = control.cluster.write_databases.get(table.database)
     if not writes or twin is None:

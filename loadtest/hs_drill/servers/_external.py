@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Never
 
@@ -70,13 +71,11 @@ class ExternalControl(Control):
         *,
         may_create: bool,
         progress: Callable[[str], None],
-        aliases: frozenset[str] = frozenset(),
         promotions: Promotions | None = None,
     ) -> None:
         super().__init__(cluster, {})
         self._may_create = may_create
         self._progress = progress
-        self.aliases = aliases
         self._promotions = promotions or Promotions()
         self._creations: list[Creation] = []
 
@@ -155,7 +154,7 @@ class ExternalControl(Control):
     @property
     def _distinct(self) -> list[Server]:
         """The servers, without further names of the writer's."""
-        return [server for server in self.cluster.servers if server.name not in self.aliases]
+        return [server for server in self.cluster.servers if server.name not in self.cluster.aliases]
 
     @property
     def _written(self) -> list[Server]:
@@ -393,8 +392,8 @@ async def open_external(
     )
     writer = cluster.writer
     same = {server.name: await _is_same(server, writer, sql_only) for server in cluster.replicas}
-    aliases = frozenset(name for name in same if same[name])
-    others = [server for server in cluster.replicas if server.name not in aliases]
+    cluster = replace(cluster, aliases=tuple(name for name in same if same[name]))
+    others = [server for server in cluster.replicas if server.name not in cluster.aliases]
     if others and writer.sql_port is None and not write_databases:
         raise ClusterError(
             "rows loaded through HandlerSocket do not reach the readers in the plain topology (MDEV-33967): name the writer's "
@@ -410,7 +409,7 @@ async def open_external(
                 progress(f"not checked without the sql_port of {standby.name}: whether it is read-only, as it must be")
     await _require_primary(writer, [name for name in same if same[name] is None], progress)
     promotions = await watch_promotions(writer, () if replication == "none" else others)
-    control = ExternalControl(cluster, may_create=may_create, progress=progress, aliases=aliases, promotions=promotions)
+    control = ExternalControl(cluster, may_create=may_create, progress=progress, promotions=promotions)
     control.on_galera = await check_galera(writer, handlersocket_writes and not write_databases, progress)
     for line in promotions.lines():
         progress(line)

@@ -70,7 +70,7 @@ async def require_twins(cluster: Cluster, table: Table, twin: str) -> None:
 
 def _may_follow(control: Control, server: Server, by_sql: bool) -> bool:
     cluster = control.cluster
-    if cluster.kind != "external" or cluster.replication == "none" or server.name in control.aliases:
+    if cluster.kind != "external" or cluster.replication == "none" or server.name in control.cluster.aliases:
         return False
     if control.on_galera and server in cluster.readers:
         return False

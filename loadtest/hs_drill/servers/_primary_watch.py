@@ -230,7 +230,7 @@ class PrimaryWatch:
             name = await ask()
         except ClusterError as error:
             return str(error)
-        name = "writer" if name in self._control.aliases else name
+        name = "writer" if name in self._control.cluster.aliases else name
         if name and name not in (server.name for server in self._servers):
             names = ", ".join(server.name for server in self._servers)
             self._doubt(f"cluster.primary.command printed {name!r}, which is no server of the scenario ({names})")

@@ -7,7 +7,7 @@ not show it, its ports belong to two servers, or the twin leads to another table
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -110,22 +110,21 @@ async def check_replication(
     table: Table,
     primary: Server,
     within: float = WITHIN,
-    aliases: Collection[str] = (),
     *,
     marker: Sequence[Any] | None = None,
 ) -> ReplicationCheck:
     """Write a marker row into the table, see where it arrives, and delete it.
 
     `marker` has a value for each column of the table, and a key that no row of a load has. Without it the table is the drill's
-    own, with the columns `id` (the integer key), `grp`, `n` and `payload`: its marker has a negative id. `aliases` are further
-    names of the primary's server. Raises `ClusterError` if the row cannot be written or deleted.
+    own, with the columns `id` (the integer key), `grp`, `n` and `payload`: its marker has a negative id. Raises `ClusterError`
+    if the row cannot be written or deleted.
     """
     marker = marker or (-1 - secrets.randbelow(2**62), 0, 0, "marker")
     database = table.database
     asks_sql = primary.sql_port is not None
     position = await _position(primary) if asks_sql else None
     others = [server for server in cluster.servers if server.name != primary.name]
-    replicas = [server for server in others if server.name not in aliases]
+    replicas = [server for server in others if server.name not in cluster.aliases]
     found: dict[str, Arrival] = {}
     async with _marked(cluster, table, marker, primary) as (begin, acknowledged):
         calls = [
@@ -146,7 +145,7 @@ async def check_replication(
             f"listener for reads: {f'{twin}.{table.name} leads to another table' if twin else 'they are not one server'}"
         )
     arrivals = tuple(found[server.name] for server in replicas)
-    same = tuple(server.name for server in others if server.name in aliases)
+    same = tuple(server.name for server in others if server.name in cluster.aliases)
     expected = cluster.replication != "none"
     return ReplicationCheck(acknowledged, found.get(LOG), arrivals, bool(cluster.write_databases), primary.name, same, expected)
 

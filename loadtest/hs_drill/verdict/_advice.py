@@ -20,6 +20,10 @@ WRITE_THROUGH = (
 )
 
 FENCE = "Fence the old primary before you promote another server: stop it, or make it read-only. Start every server read-only."
+ALONE = (
+    "Nothing replicates from a single server, so its stale reads have another cause. Check whether something else answers at "
+    "its address, and whether its data was restored meanwhile."
+)
 MOST_LAPSES = 3
 DURABLE = "Check how durable its commits are, and what else changes this table."
 
@@ -39,7 +43,9 @@ def advice(scenario: Scenario, judged: Sequence[Judged], primary: str, audit: Au
     elif FENCED in missed and not any(FENCE in line for line in given):
         given.append(FENCE)
     told = any(WRITE_THROUGH in line for line in given)
-    if missed & {"staleness", "replicas_agree"} and _unlogged(scenario) and not told:
+    if "staleness" in missed and audit is not None and audit.alone:
+        given.append(ALONE)
+    elif missed & {"staleness", "replicas_agree"} and _unlogged(scenario) and not told:
         given.append(f"Writes straight to InnoDB never reach a reader on stock MariaDB. {WRITE_THROUGH}")
     if unknown:
         given += _about_unknown(unknown)

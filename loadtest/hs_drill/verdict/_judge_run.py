@@ -196,7 +196,6 @@ def _audit(
         staleness=scenario.expect.staleness or 0.0,
         sampled=scenario.audit.reads,
         unreadable=unreadable,
-        alone=len(scenario.cluster.servers) == 1,
         routed=scenario.cluster.router is not None,
         table=AuditedTable.of(scenario),
         report=report,

@@ -13,7 +13,7 @@ from hs_drill.report._words import place_of
 from hs_drill.store import UNAUDITED_WRITES, Event, History
 from hs_drill.store._blocks import block_of
 from hs_drill.workload import FOREIGN
-from tests.loadtest.support.audited import NEW, ONE, THEIRS, decr, delete, get, incr, insert, update
+from tests.loadtest.support.audited import NEW, ONE, PRIMARY, THEIRS, decr, delete, get, incr, insert, update
 from tests.loadtest.support.histories import Rows, audit_of, write_history, write_state
 
 
@@ -196,7 +196,7 @@ def test_replicas_of_which_none_was_read_back_are_not_known_to_agree(tmp_path: P
 
 
 def test_a_server_alone_has_no_replica_that_could_differ(tmp_path: Path) -> None:
-    check = audit_of(tmp_path, [], {1: (0, 0)}, loaded=1, alone=True)["replicas"]
+    check = audit_of(tmp_path, [], {1: (0, 0)}, **PRIMARY)["replicas"]
     assert (check.verdict, check.explanation) == (Validity.NOT_APPLICABLE, "there is no server but the primary")
 
 

@@ -224,7 +224,7 @@ def test_nothing_is_known_when_a_process_fails(
     monkeypatch.setattr(_row_histories, "BUCKET_ENTRIES", 2)
     processes = Processes(monkeypatch)
     ops = [insert(NEW + number, NEW + number, number, number + 1) for number in range(9)]
-    result = audit_of(tmp_path, ops, {}, table=table, alone=True, processes=2)
+    result = audit_of(tmp_path, ops, {}, table=table, reads_primary=True, processes=2)
     checks = {name: (check.verdict, check.explanation) for name, check in result.checks.items() if name != "replicas"}
     assert checks == {kind.name: (Validity.UNKNOWN, why) for kind in CHECKERS}
     assert processes.all_ended()

@@ -74,7 +74,7 @@ async def judge(control: Control, scenario: Scenario, history: History) -> Audit
     final = history.path.with_name("final-writer.bin")
     await read_back(control, "writer", scenario, final)
     table = AuditedTable.of(scenario)
-    return audit([history], FinalState(final, "writer"), loaded=scenario.table.rows, workers=[0], alone=True, table=table)
+    return audit([history], FinalState(final, "writer"), loaded=scenario.table.rows, workers=[0], table=table)
 
 
 def found(result: Audit) -> set[tuple[str, int, tuple[str, ...]]]:

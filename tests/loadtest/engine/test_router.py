@@ -88,6 +88,6 @@ async def test_by_sql_the_router_is_the_only_address(monkeypatch: pytest.MonkeyP
 
 
 def test_whether_reads_come_from_the_primary_is_not_known() -> None:
-    alone = Cluster("external", "", "", (SERVERS[0], replace(SERVERS[0], name="reader-1")))
+    alone = Cluster("external", "", "", (SERVERS[0], replace(SERVERS[0], name="reader-1")), aliases=("reader-1",))
     assert reads_primary(alone)
     assert not reads_primary(replace(alone, router=ROUTER))

@@ -20,7 +20,7 @@ def dropped(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
     HandlerSocket's writes do not replicate to these readers, and the check does not wait for them for long.
     """
-    monkeypatch.setattr(check_replication, "__defaults__", (0.2, ()))
+    monkeypatch.setattr(check_replication, "__defaults__", (0.2,))
 
     async def drop() -> None:
         await execute_sql(cluster.writer, "DROP DATABASE IF EXISTS drill")

@@ -154,7 +154,7 @@ async def test_of_concurrent_runs_one_gets_the_table_and_the_others_are_refused(
                     all_tried.set()
                 await all_tried.wait()
                 if outcome == "used it":
-                    await check_replication(control.cluster, TABLE, control.cluster.writer, aliases=control.aliases)
+                    await check_replication(control.cluster, TABLE, control.cluster.writer)
         finally:
             outcomes.append(outcome)
 

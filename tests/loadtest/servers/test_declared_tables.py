@@ -129,7 +129,7 @@ async def test_an_embedded_server_says_what_it_lacks(temporary: object) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """HandlerSocket's writes do not replicate to these readers, and the check does not wait for them for long."""
-    monkeypatch.setattr(check_replication, "__defaults__", (0.2, ()))
+    monkeypatch.setattr(check_replication, "__defaults__", (0.2,))
 
 
 every_table = pytest.mark.parametrize("text", [SHOP, TYPES, ONLY_MARIADB, KEYS], ids=["shop", "types", "mariadb", "keys"])

@@ -46,11 +46,9 @@ class Found:
         monkeypatch.setattr(_followers, "takes_writes", takes_writes)
         monkeypatch.setattr(_followers, "same_server", same_server)
 
-    def __call__(
-        self, servers: Sequence[Server], *, by_sql: bool = False, aliases: Sequence[str] = (), galera: bool = False, **more: Any
-    ) -> Cluster:
+    def __call__(self, servers: Sequence[Server], *, by_sql: bool = False, galera: bool = False, **more: Any) -> Cluster:
         cluster = Cluster(**{"kind": "external", "why": "", "version": "", "servers": tuple(servers)} | more)
-        control = ExternalControl(cluster, may_create=False, progress=print, aliases=frozenset(aliases))
+        control = ExternalControl(cluster, may_create=False, progress=print)
         control.on_galera = galera
 
         async def find() -> None:
@@ -78,7 +76,7 @@ def test_by_sql_the_port_for_sql_counts(found: Found) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"replication": "none"}, {"kind": "mariadb"}, {"aliases": ["standby", "reader-1"]}],
+    [{"replication": "none"}, {"kind": "mariadb"}, {"aliases": ("standby", "reader-1")}],
     ids=lambda more: next(iter(more)),
 )
 @pytest.mark.parametrize("by_sql", [False, True])

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.mariadb
 @pytest.fixture(autouse=True)
 def _short_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """HandlerSocket's writes do not replicate to these readers."""
-    monkeypatch.setattr(check_replication, "__defaults__", (0.2, ()))
+    monkeypatch.setattr(check_replication, "__defaults__", (0.2,))
 
 
 def source_sql(source: Server, cluster: Cluster, connection: str = "") -> str:

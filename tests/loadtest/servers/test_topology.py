@@ -232,7 +232,7 @@ async def missing_grants(servers: Sequence[Server], *, creates: bool = True) -> 
 async def test_with_exactly_the_grants_that_it_prints_a_run_has_all_that_it_asks_for(
     cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check_replication, "__defaults__", (0.2, ()))  # HandlerSocket's writes do not replicate here
+    monkeypatch.setattr(check_replication, "__defaults__", (0.2,))  # HandlerSocket's writes do not replicate here
     async with account(cluster) as servers:
         statements = await missing_grants(servers)
         assert statements[:2] == [

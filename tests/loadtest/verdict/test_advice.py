@@ -39,6 +39,13 @@ def test_that_writes_straight_to_innodb_do_not_replicate_is_said_once() -> None:
     assert given.startswith("Writes straight to InnoDB never reach a reader")
 
 
+def test_a_single_server_is_not_said_to_replicate() -> None:
+    stale = Judged("staleness", Result.MISS, 9, 1, "")
+    for alone, start in ((True, "Nothing replicates from a single server"), (False, "Writes straight to InnoDB never reach")):
+        (given,) = advice(parse_scenario(EXTERNAL % "", "s.yaml"), [stale], "writer", Audit({}, (), (), 0, alone=alone))
+        assert given.startswith(start)
+
+
 def test_on_external_servers_it_is_not_known_whether_another_took_over() -> None:
     servers = "[{name: writer, host: a}, {name: reader-1, host: b}]"
     scenario = parse_scenario(f"name: x\ncluster: {{kind: external, servers: {servers}}}\nmix: {{insert: 1}}\n", "s.yaml")
