@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hs_drill.controller._table import load_table
+from hs_drill.scenario import Scenario, parse_scenario
+from hs_drill.servers._server_table import description
 from hs_drill.store import History, Operation, Outcome, RunDirectory
 from tests.loadtest.support.locust_process import Locust
 
 pytestmark = pytest.mark.process
 
 PLANTED = Path(__file__).parents[1] / "support" / "planted"
-HEADLESS = ("--headless", "--only-summary", "--explain", "--cluster", "embedded")
+HEADLESS = ("--headless", "--only-summary", "--explain")
+EMBEDDED = ("--cluster", "embedded")
 
 
-def run(scenario: str, where: str, tmp_path: Path) -> tuple[int, dict[str, Any], set[int]]:
-    """A run with the defect planted in the processes of module `where`: its exit code, its result, and the keys of the rows of
-    which a change was acknowledged."""
-    env = {"PYTHONPATH": str(PLANTED), "PLANT_IN": where, "PLANTED": str(tmp_path)}
-    with Locust(*HEADLESS, scenario=scenario, env=env) as locust:
+def environment(plant: str, tmp_path: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(PLANTED), "PLANT": plant, "PLANTED": str(tmp_path)}
+
+
+def run(scenario: str, env: dict[str, str], *options: str) -> tuple[int, dict[str, Any], set[int]]:
+    """A run: its exit code, its result, and the keys of the rows of which a change was acknowledged."""
+    with Locust(*HEADLESS, *options, scenario=scenario, env=env) as locust:
         code = locust.finish()
         result = json.loads((locust.run / "result.json").read_text())
         histories = [History(path) for path in RunDirectory(locust.run).histories()]
@@ -41,29 +52,31 @@ def noted(tmp_path: Path, name: str) -> set[int]:
     return {int(line) for line in (tmp_path / name).read_text().split()}
 
 
-def test_a_server_that_forgets_spoils_counts_twice_and_lags_is_found_out(tmp_path: Path) -> None:
+def test_a_server_that_forgets_spoils_counts_twice_resurrects_and_lags_is_found_out(tmp_path: Path) -> None:
     scenario = """\
 name: planted
 cluster: {readers: 1, topology: write-through}
 table: {rows: 300, value_size: 20}
 load: {users: 2, duration: 7s, think_time: 2ms}
-mix: {get: 40, insert: 20, incr: 20, update: 20}
+mix: {get: 40, insert: 20, incr: 20, update: 20, delete: 10}
 audit: {reads: 1.0}
 faults:
   - {fault: lag, target: reader-1, seconds: 2, at: 1s, for: 3s}
-expect: {lost: 0, applied_twice: 0, staleness: 1s}
+expect: {lost: 0, applied_twice: 0, staleness: 1s, no_resurrection: true}
 """
-    code, result, written = run(scenario, "trio_hs.testing", tmp_path)
+    code, result, written = run(scenario, environment("amounts", tmp_path), *EMBEDDED)
     assert code == 3
     checks = result["audit"]
 
-    forgotten = noted(tmp_path, "forgotten")
-    assert checks["lost"]["count"] == len(forgotten) > 0
-    assert keys(result, "lost") <= forgotten
-    assert len(keys(result, "lost")) == min(len(forgotten), 20)
+    forgotten, spoilt = noted(tmp_path, "forgotten"), noted(tmp_path, "spoilt")
+    resurrected = noted(tmp_path, "resurrected") - spoilt  # what comes back spoilt names no write
+    assert checks["no_resurrection"]["count"] == len(resurrected) > 0
+    assert keys(result, "no_resurrection") <= resurrected
+    assert checks["lost"]["count"] == len(forgotten) + len(resurrected) > len(resurrected)
+    assert keys(result, "lost") <= forgotten | resurrected
+    assert len(keys(result, "lost")) == min(len(forgotten) + len(resurrected), 20)
 
-    spoilt = noted(tmp_path, "spoilt")
-    assert checks["unexpected"]["count"] >= len(spoilt) > 0
+    assert checks["unexpected"]["count"] >= len(spoilt - noted(tmp_path, "deleted")) > 0
     doubled = noted(tmp_path, "doubled")
     for finding in checks["unexpected"]["findings"]:
         if finding["key"] in spoilt:
@@ -82,6 +95,46 @@ expect: {lost: 0, applied_twice: 0, staleness: 1s}
     assert any("lag reader-1" in finding["faults"] for finding in checks["stale_reads"]["findings"])
 
 
+@contextmanager
+def server(scenario: Scenario, tmp_path: Path, env: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """An embedded server in a process of its own, with the table of the scenario: its ports."""
+    table_file = tmp_path / "tables.json"
+    table_file.write_text(json.dumps([description(load_table(scenario))]))
+    command = [sys.executable, "-m", "trio_hs.testing", "--table-file", str(table_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **env}) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["ready"]
+        finally:
+            process.terminate()
+
+
+def test_a_server_that_answers_before_it_commits_and_reorders_is_found_out(tmp_path: Path) -> None:
+    """There is one server, so that its reads are of the primary. With one user no operation overlaps another one, so that
+    every fault is certain."""
+    scenario = """\
+name: planted
+cluster: {kind: external%s}
+table: {rows: 6, groups: 3, value_size: 20}
+load: {users: 1, duration: 3s, think_time: 1ms}
+mix: {get: 60, update: 40}
+audit: {reads: 1.0}
+expect: {monotonic_writes: true}
+"""
+    env = environment("order", tmp_path)
+    with server(parse_scenario(scenario % "", "planted"), tmp_path, env) as ports:
+        given = f"host: 127.0.0.1, read_port: {ports['port_read']}, write_port: {ports['port_write']}"
+        servers = f", servers: [{{name: writer, {given}}}, {{name: reader-1, {given}}}]"
+        code, result, _ = run(scenario % servers, {})
+    assert code == 3
+
+    reordered, early = noted(tmp_path, "reordered"), noted(tmp_path, "early")
+    assert keys(result, "monotonic_writes") == reordered != set()
+    assert keys(result, "linearizable") == early | reordered > reordered
+    missed = {one["name"] for one in result["expectations"] if one["result"] == "miss"}
+    assert missed == {"linearizable", "monotonic_writes"}
+
+
 def test_a_client_that_repeats_increments_is_found_out(tmp_path: Path) -> None:
     """With the client as it is the drill reply-loss, the same fault under the same load, passes."""
     scenario = """\
@@ -94,7 +147,7 @@ faults:
   - {fault: drop-replies, target: writer, listener: write, after: 20, at: 500ms, for: 3s}
 expect: {applied_twice: 0}
 """
-    code, result, _ = run(scenario, "hs_drill.engine", tmp_path)
+    code, result, _ = run(scenario, environment("repetition", tmp_path), *EMBEDDED)
     assert code == 3
     retried = noted(tmp_path, "retried")
     found = keys(result, "applied_twice")
@@ -115,7 +168,7 @@ faults:
   - {fault: promote, target: standby, at: 2s}
 expect: {lost: 0}
 """
-    code, result, _ = run(scenario, "trio_hs.testing", tmp_path)
+    code, result, _ = run(scenario, environment("amounts", tmp_path), *EMBEDDED)
     assert code == 3
     lost = result["audit"]["lost"]
     assert lost["measured"].get("split_brain", 0) == 0
