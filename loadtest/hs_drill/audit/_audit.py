@@ -244,6 +244,7 @@ def _context(
         former=former_primaries(events),
         routed=routed,
         alone=bool(workers_headers) and all(header.reads_primary for header in workers_headers),
+        reads_primary=any(operation.primary for header in workers_headers for operation in header.operations),
         earliest_start=min((header.monotonic_ns for header in workers_headers), default=0),
         table=table,
         wrong=final.wrong if final is not None else {},

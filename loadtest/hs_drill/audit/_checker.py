@@ -21,7 +21,7 @@ from hs_drill.workload import DAMAGED, worker_of
 
 from ._counter_history import MiscountedRead
 from ._primaries import Primaries
-from ._register import ENDLESS, Write
+from ._register import ENDLESS, Read, Write
 from ._row_histories import LeftOut
 from ._row_history import RowHistory
 from ._table import DRILL_TABLE, AuditedTable
@@ -127,6 +127,8 @@ class Context:
     """What was seen of each former primary."""
     alone: bool = False
     """The primary is the only server, so that every read came from it."""
+    reads_primary: bool = False
+    """It is not the only one, but operations of the mix read from it."""
     routed: bool = False
     """Clients reached the servers through a router: which server answered is not known."""
     earliest_start: int = 0
@@ -134,6 +136,12 @@ class Context:
     table: AuditedTable = DRILL_TABLE
     wrong: Mapping[int, WrongRow] = field(default_factory=dict)
     """What is wrong in the first rows of the primary that no write can have left."""
+
+    def of_primary(self, reads: Sequence[Read]) -> Sequence[Read]:
+        """Those of these reads that went to the primary."""
+        if self.alone:
+            return reads
+        return [read for read in reads if read.primary] if self.reads_primary else ()
 
     @property
     def counters_complete(self) -> bool:

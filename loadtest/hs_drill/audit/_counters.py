@@ -169,9 +169,10 @@ class Counters(CounterChecker):
         if deviation is not None:
             certain = deviation.cause is not Cause.UNKNOWN and not context.missing
             self.add_finding(row.key, deviation.line, counter.last_step or None, certain=certain, columns=[counter.column])
-        elif context.alone:
+        elif context.alone or context.reads_primary:
             # A counter counts once, however many reads saw the wrong value.
-            seen = next((seen for miscounted, seen in row.miscounted_reads if miscounted is counter), None)
+            of_primary = (seen for miscounted, seen in row.miscounted_reads if miscounted is counter)
+            seen = next((seen for seen in of_primary if context.alone or seen.read.primary), None)
             if seen is not None:
                 sums = ", as a sum of its steps" if seen.low <= seen.read.n <= seen.high else ""
                 line = miscounted_line(counter, seen, f"which should have been {_between(seen.low, seen.high)}{sums}")

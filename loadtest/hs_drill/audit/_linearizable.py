@@ -27,6 +27,11 @@ from ._zones import Contradiction, examine
 
 __all__ = ["Linearizable"]
 
+BECAUSE = {
+    "unexpected": "of what `unexpected` found",
+    "lost": "of what `lost` found",
+    "promotion": "a promoted server lacked writes that later ones hide",
+}
 _AFTER_ALL = ENDLESS + 1
 """Later than the read-back, which is at `ENDLESS`: no operation whose end is known ends after it."""
 
@@ -47,11 +52,11 @@ class Linearizable(Checker):
         self.ends = 0
         """Rows of which it is known what they held at the end."""
         self.unknown_writes = 0
-        self.elsewhere = dict.fromkeys(("unexpected", "lost"), 0)
-        """Rows that are not linearizable because of what another check finds."""
+        self.elsewhere = dict.fromkeys(BECAUSE, 0)
+        """Rows that are not linearizable for a reason that is told elsewhere."""
 
     def check_row(self, row: RowHistory) -> None:
-        reads, register = self._of_primary(row), row.register
+        reads, register = self.context.of_primary(row.reads), row.register
         self.of_primary += len(reads)
         if not reads or not (register.acknowledged or register.unknown):
             return
@@ -77,6 +82,8 @@ class Linearizable(Checker):
         if state not in register.sources:
             self._told_elsewhere("lost" if state == ABSENT else "unexpected", True)
             return True
+        if _nothing_follows(register, reads, state):
+            return False
         reads = [*reads, Read(ENDLESS, ENDLESS, state, 0)]
         found = examine(register, row.writes, reads).contradiction
         if found is not None and register.successors(state):
@@ -101,9 +108,6 @@ class Linearizable(Checker):
     def _told_elsewhere(self, check: str, found: bool) -> None:
         self.elsewhere[check] += found and not self.context.missing
 
-    def _of_primary(self, row: RowHistory) -> Sequence[Read]:
-        return row.reads if self.context.alone else ()
-
     def _losses_explain(self, row: RowHistory, reads: Sequence[Read]) -> bool:
         """Whether the row is linearizable but for writes that were lost: those that are not there at the end, and those that
         a server lacked when it was promoted. From then on the row may hold any state that it has had."""
@@ -119,7 +123,8 @@ class Linearizable(Checker):
 
     def _contradicts(self, row: RowHistory, found: Contradiction, reads: Sequence[Read]) -> None:
         if self._losses_explain(row, reads):
-            self._told_elsewhere("lost", True)
+            lost = self._end_known(row) and row.register.successors(row.final_version)
+            self._told_elsewhere("lost" if lost else "promotion", True)
             return
         older, newer, newest, again = found
         shown = {older.state if older is not None else None, newer.state, again.state}
@@ -154,7 +159,7 @@ class Linearizable(Checker):
         return f"examined: {of_rows}, {reads}, {ends}, {counted(self.unknown_writes, 'write')} of unknown outcome"
 
     def result(self) -> Check:
-        if not self.context.alone and not self.context.any_worker:
+        if not (self.context.alone or self.context.reads_primary or self.context.any_worker):
             why = "reads went to readers, and a reader need not show the latest write"
             if self.context.routed:
                 why = (
@@ -166,12 +171,27 @@ class Linearizable(Checker):
         check = super().result()
         if check.verdict is Validity.NOT_APPLICABLE:
             return check
-        because = [f"{counted(rows, 'row')} because of what `{name}` found" for name, rows in self.elsewhere.items() if rows]
+        because = [f"{counted(rows, 'row')} because {BECAUSE[name]}" for name, rows in self.elsewhere.items() if rows]
         if because:
             told = f"not linearizable: {', '.join(because)}"
             explanation = f"{check.explanation}; also {told}" if check.count or check.possible else told
             check = replace(check, verdict=Validity.FALSE, explanation=explanation, elsewhere=sum(self.elsewhere.values()))
         return replace(check, explanation=f"{check.explanation}; {self._examined()}")
+
+
+def _nothing_follows(register: Register, reads: Sequence[Read], state: int) -> bool:
+    """Whether certainly nothing of another state began after this one was there, as in most rows: so it can be the last one."""
+    there = register.sources[state].latest
+    if register.unknown or there == -ENDLESS:
+        return False
+    later = -ENDLESS
+    for start, end, shown, *_ in reads:
+        if shown != state:
+            if start > later:
+                later = start
+        elif end < there:
+            there = end
+    return later <= there and not register.has_write_within(there, ENDLESS)
 
 
 def _without_lost(row: RowHistory, context: Context) -> Sequence[Write]:

@@ -44,6 +44,8 @@ class Read(NamedTuple):
     """The counter that it saw; `NO_COUNT` if it saw none."""
     counter: int = 0
     """The place of that counter in the table."""
+    primary: bool = False
+    """It went to the primary, as its engine knew it."""
 
 
 class _Source(NamedTuple):

@@ -59,7 +59,7 @@ class NoResurrection(Checker):
     def _signs(self, row: RowHistory, deleted: int) -> Iterator[tuple[int, int, str]]:
         """What shows that the row was there after this time: from when to when, and in words."""
         sources, describe = row.register.sources, self.context.table.describe
-        for read in row.reads if self.context.alone else ():
+        for read in self.context.of_primary(row.reads):
             if read.start > deleted:
                 self.reads += 1
                 if read.state != ABSENT and read.state in sources:

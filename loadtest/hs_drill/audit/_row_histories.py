@@ -49,6 +49,7 @@ class _Meaning(NamedTuple):
     step: int
     """The sign of a step; 0 if it is none."""
     counter: int
+    primary: bool
 
 
 def operations_listed(histories: Iterable[History]) -> dict[int, MixOperation]:
@@ -73,6 +74,7 @@ def _meanings(histories: Iterable[History]) -> dict[int, _Meaning]:
             operation.do in REMOVALS,
             STEPS.get(operation.do, 0),
             operation.counter or 0,
+            operation.primary,
         )
         for code, operation in operations_listed(histories).items()
         for outcome in Outcome
@@ -288,7 +290,7 @@ class _Found:
         acknowledged, failed, unknown = Outcome
         new = tuple.__new__  # takes half as long as a call of the class
         for key, value, n, end, lasted, _, user, code, _, _ in RECORD.iter_unpack(records):
-            operation, outcome, reads, removes, step, place = meanings[code]
+            operation, outcome, reads, removes, step, place, primary = meanings[code]
             if reads and value == UNSEEN:
                 continue
             row = rows.get(key)
@@ -296,7 +298,7 @@ class _Found:
                 row = rows[key] = [], []
             start = end - 1000 * lasted
             if reads:
-                row[1].append(new(Read, (start, end, value, worker | user, n, place)))
+                row[1].append(new(Read, (start, end, value, worker | user, n, place, primary)))
             elif not step:
                 until = ENDLESS if outcome is unknown else end
                 state = ABSENT if removes else value

@@ -99,7 +99,7 @@ def _others(
     seen_by: dict[int, _Seen] = {}
     first_seen: dict[tuple[int, int], int] = {}
     for read in reads:
-        _, _, state, user, _, _ = read
+        _, _, state, user, _, _, _ = read
         seen, write = seen_by.get(user), by_state.get(state)
         if seen is not None:
             found.after_second += seen.second

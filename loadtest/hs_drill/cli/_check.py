@@ -75,7 +75,7 @@ def _check(path: str, servers: str | None) -> int:
         _print(out, "columns", column_rows(scenario))
         if live is not None and live.left_out:
             _print(out, "left out", [("", line) for line in live.left_out])
-    if scenario.table.declared or any(one.name != one.do for one in scenario.operations):
+    if scenario.table.declared or any(one.name != one.do or one.primary for one in scenario.operations):
         _print(out, "operations", operation_rows(scenario))
     _print(out, "timeline", _moments(scenario))
     unstated = [("nothing stated", "the run fails when an operation fails")] if scenario.expect == Expect() else []

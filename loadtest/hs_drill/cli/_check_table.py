@@ -124,15 +124,16 @@ def operation_rows(scenario: Scenario) -> list[Row]:
 
 def _does(one: OperationSpec) -> str:
     columns = ", ".join(one.columns) or "all columns"
+    source = ", from the primary" if one.primary else ""
     match one.do:
         case "get":
-            return f"get {columns}"
+            return f"get {columns}{source}"
         case "get_many":
-            return f"get {columns} of {counted(one.count, 'row')} at once"
+            return f"get {columns} of {counted(one.count, 'row')} at once{source}"
         case "find":
             index = f"the index {one.index}" if one.index else "the primary key"
             where = f"{', '.join(one.by) or 'its columns'} {one.operation} that of a drawn row"
-            return f"find {columns} of {counted(one.limit, 'row')} in {index}, where {where}"
+            return f"find {columns} of {counted(one.limit, 'row')} in {index}, where {where}{source}"
         case "incr" | "decr":
             return f"{one.do} {one.column} by {one.step}"
         case "update":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,6 +18,7 @@ from hs_drill.workload import Rows, draw_keys, of_run, worker_of
 from ._binding import Binding, BoundOperation, Intent, TableOf
 from ._bound_reads import bind_read
 from ._bound_writes import bind_insert, bind_update
+from ._primary_reads import PrimaryReads
 from ._scribe import Scribe
 
 __all__ = ["ROW_OPERATIONS", "AuditedRows", "RowOperations"]
@@ -46,11 +48,15 @@ class RowOperations:
         worker: int,
         numbers: Iterator[int],
         versions: Iterator[int],
+        primary: PrimaryReads | None = None,
     ) -> None:
         binding = Binding(table_of, scenario, rows, None)
         get = OperationSpec("get", "get", 1.0, columns=COLUMNS)
+        read = partial(bind_read, spec=get, code=Operation.GET, latest=False, may_be_empty=False)
         update = OperationSpec("update", "update", 1.0, set=("payload",))
-        self.get = bind_read(binding, get, Operation.GET, latest=False, may_be_empty=False)
+        # In the history it is the mix's operation of that name, so it goes where that one goes.
+        of_primary = primary is not None and any(one.primary for one in scenario.operations if one.name == "get")
+        self.get = primary.bound(binding, read) if primary is not None and of_primary else read(binding)
         self.insert = bind_insert(binding, Operation.INSERT, numbers, versions)
         self.update = bind_update(binding, update, Operation.UPDATE, versions)
         key, counter = binding.table(["id"]), binding.table(["n"])

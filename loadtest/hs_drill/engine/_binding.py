@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,12 @@ class Binding:
         """The rows that this engine has inserted and not deleted."""
         self._table_of = table_of
         self._table = scenario.table
+
+    def with_tables(self, table_of: TableOf) -> Binding:
+        """The same with another client."""
+        other = copy(self)
+        other._table_of = table_of
+        return other
 
     def table(self, columns: Sequence[str], index: str | None = None) -> AnyTable:
         return self._table_of(self._table.database, self._table.name, list(columns), index)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from hs_drill.scenario import Scenario
 from hs_drill.store import READS, MixOperation, Operation, operation_code
@@ -18,6 +19,7 @@ from hs_drill.workload import OPS, As, Rows, first_insert_key
 from ._binding import Binding, BoundOperation, Call, Intent, TableOf
 from ._bound_reads import bind_read
 from ._bound_writes import bind_delete, bind_insert, bind_step, bind_update
+from ._primary_reads import PrimaryReads
 
 __all__ = ["BoundOperation", "Call", "Intent", "bind", "mix_operations"]
 
@@ -31,9 +33,10 @@ def bind(
     worker: int,
     as_: As | None = None,
     shared_with: tuple[Iterator[int], Iterator[int]] | None = None,
+    primary: PrimaryReads | None = None,
 ) -> Mapping[str, BoundOperation]:
     """Every operation by its name in the scenario. See `Binding`. `shared_with`: the numbers of rows to insert and, for the
-    drill's own table, the versions of writes, if others take of them too."""
+    drill's own table, the versions of writes, if others take of them too. `primary` is needed if an operation reads there."""
     binding = Binding(table_of, scenario, rows, as_)
     first = first_insert_key(run, worker)
     numbers, shared = shared_with or (itertools.count(first), itertools.count(first))
@@ -57,7 +60,9 @@ def bind(
                 # What a find looks for may have changed, or there may be nothing beyond it.
                 may_be_empty = spec.do == "find" and (spec.operation in ("<", ">") or not changed.isdisjoint(spec.by))
                 latest = (spec.keys or scenario.keys).distribution == "latest"
-                bound[spec.name] = bind_read(binding, spec, code, latest=latest, may_be_empty=may_be_empty)
+                read = partial(bind_read, spec=spec, code=code, latest=latest, may_be_empty=may_be_empty)
+                assert primary is not None or not spec.primary
+                bound[spec.name] = primary.bound(binding, read) if primary is not None and spec.primary else read(binding)
     return bound
 
 
@@ -68,5 +73,6 @@ def mix_operations(scenario: Scenario, rows: Rows) -> list[MixOperation]:
         do = Operation[spec.do.upper()]
         seen = spec.columns if do in READS else [spec.column]
         counter = next((rows.counters.index(column) for column in seen if column in rows.counters), None)
-        listed.append(MixOperation(operation_code(spec.name, spec.do, place), spec.name, do, counter, tuple(spec.set)))
+        code = operation_code(spec.name, spec.do, place)
+        listed.append(MixOperation(code, spec.name, do, counter, tuple(spec.set), spec.primary))
     return listed

@@ -72,12 +72,16 @@ class Engine:
         task_status: trio.TaskStatus[EngineRun] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with setup.open_history(start.get("history"), start["run"]) as history:
-            meter = Meter(setup.names, setup.write_addresses)
-            async with setup.open_client(meter) as hs, setup.open_users_client(meter, history) as users_hs:
+            meter = Meter(setup.names, setup.write_addresses, setup.acknowledged())
+            async with (
+                setup.open_client(meter) as hs,
+                setup.open_users_client(meter, history) as users_hs,
+                setup.open_primary_clients(meter) as primary,
+            ):
                 async with trio.open_nursery() as reports:
                     with trio.CancelScope() as users:
                         async with trio.open_nursery() as nursery:
-                            run = EngineRun(self._channel, nursery, users, hs, users_hs, setup, start, history, meter)
+                            run = EngineRun(self._channel, nursery, users, hs, users_hs, primary, setup, start, history, meter)
                             reports.start_soon(run.report_until_finished)
                             task_status.started(run)
                             await self._stop.wait()

@@ -30,7 +30,7 @@ from ._open_loop import OpenLoop
 from ._pace import turn_of
 from ._performer import Performer
 from ._server_names import in_names
-from ._setup import Client, Setup
+from ._setup import Client, PrimaryClients, Setup
 from ._tallies import Taken
 from ._user_code import UserCode
 from ._user_loop import Users
@@ -54,6 +54,7 @@ class EngineRun:
         users: trio.CancelScope,
         hs: Client,
         users_hs: trio_hs.Manager | None,
+        primary: PrimaryClients | None,
         setup: Setup,
         start: Message,
         history: HistoryWriter | None,
@@ -70,7 +71,8 @@ class EngineRun:
         scenario, worker = setup.scenario, setup.worker
         first, run = first_insert_key(start["run"], worker), start["run"]
         writes = itertools.count(first), itertools.count(first)
-        bound = bind(hs.table, scenario, setup.rows, run=run, worker=worker, as_=setup.as_, shared_with=writes)
+        reads = None if primary is None else primary.reads
+        bound = bind(hs.table, scenario, setup.rows, run=run, worker=worker, as_=setup.as_, shared_with=writes, primary=reads)
         rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
         self._performer = performer = Performer(bound, draw, turn_of(load, rng), scribe, meter)
@@ -84,11 +86,11 @@ class EngineRun:
         if users_hs is not None:
             rows = None
             if scribe is not None and not scenario.table.declared:
-                rows = partial(AuditedRows, RowOperations(hs.table, scenario, setup.rows, run, worker, *writes), scribe)
+                rows = partial(AuditedRows, RowOperations(hs.table, scenario, setup.rows, run, worker, *writes, reads), scribe)
             results = UserResults(performer.tallies, setup.user_files, meter, lambda: users.cancel_called)
             shared = Users(scenario, worker, users_hs, results, numbers, history, rows)
         self._code = UserCode(setup, shared, nursery)
-        self._clients = [hs] if users_hs is None else [hs, users_hs]
+        self._clients = [hs, *([] if users_hs is None else [users_hs]), *(() if primary is None else primary.clients)]
         # One offset for the whole run, like in the histories: the wall clock may be adjusted meanwhile.
         self._wall_offset = time.time() - time.monotonic()
         self._batch_start = self._now()

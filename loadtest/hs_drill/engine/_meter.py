@@ -16,6 +16,7 @@ import trio_hs
 from hs_drill.metrics import OperationBatch, Standing, collapse
 from trio_hs import Transport, connect_transport
 
+from ._primary_reads import Acknowledged
 from ._server_names import server_of
 
 __all__ = ["NO_ANSWER", "Answered", "Meter", "WriteWatch"]
@@ -24,6 +25,8 @@ NO_ANSWER = "no answer: the connection ended"
 READ_ONLY = b"1\t1\tlock_tables\n"
 """How a server that is read-only answers a write."""
 _REFUSAL = READ_ONLY[0]
+_NO_WRITES = (b"P", b"A")
+"""How requests begin that open an index, or authenticate."""
 
 
 @dataclass
@@ -60,9 +63,12 @@ class WriteWatch:
 
 class Meter:
     """Measures all connections of a run. `names` are the servers' names by their listeners' addresses, `writers` the addresses
-    to which writes go."""
+    to which writes go. If it is given, `acknowledged` is kept up to date."""
 
-    def __init__(self, names: Mapping[str, str], writers: Collection[str] = ()) -> None:
+    def __init__(
+        self, names: Mapping[str, str], writers: Collection[str] = (), acknowledged: Acknowledged | None = None
+    ) -> None:
+        self.acknowledged = acknowledged
         self._names = names
         self._writers = frozenset(writers)
         self._tallies: dict[str, _Tally] = {}
@@ -77,12 +83,26 @@ class Meter:
         transport, tally = await connect_transport(server), self._tallies.setdefault(name, _Tally())
         if watch is not None and str(server) in watch.addresses:
             return _Watched(transport, tally, answered, watch)
+        if self.acknowledged is not None and str(server) in self._writers:
+            return _Followed(transport, tally, answered, self.acknowledged, name)
         return _Metered(transport, tally, answered)
 
     def answered_writes(self, name: str) -> Answered:
         """Where to note a server's answers on connections for writes. Those that refuse because it is read-only do not count:
         a client asks such a server again and again, and it acknowledges nothing."""
         return self._writing.setdefault(name, Answered())
+
+    def note_acknowledged(self, name: str) -> Callable[[int], None]:
+        """What to call with the time when a server acknowledged a write, if it is not seen on a metered connection."""
+        note, acknowledged = self.answered_writes(name).note, self.acknowledged
+        if acknowledged is None:
+            return note
+
+        def note_both(now: int) -> None:
+            note(now)
+            acknowledged.last = name
+
+        return note_both
 
     def take_answered(self, *, everything: bool = False) -> Iterator[tuple[str, int, int]]:
         """The servers that answered on connections for writes, and have not since the last call, with the time of the first and
@@ -199,6 +219,32 @@ class _Metered:
             count -= lines
             latency = (now - begin) // 1000
             ok[latency] = ok.get(latency, 0) + lines
+
+
+class _Followed(_Metered):
+    """One that notes in `Acknowledged` that its server acknowledged a write."""
+
+    def __init__(self, transport: Transport, tally: _Tally, answered: Answered, acknowledged: Acknowledged, name: str) -> None:
+        super().__init__(transport, tally, answered)
+        self._acknowledged, self._name = acknowledged, name
+        self._asked, self._told = b"", b""
+        """The beginnings of lines that were sent or received in part."""
+        self._writes: deque[bool] = deque()
+        """Of each request without an answer, whether it is a write. Others open an index or authenticate: that a replica
+        answers, too."""
+
+    def send(self, data: bytes | memoryview) -> int:
+        taken = super().send(data)
+        *lines, self._asked = (self._asked + bytes(data[:taken])).split(b"\n")
+        self._writes.extend(line[:1] not in _NO_WRITES for line in lines)
+        return taken
+
+    def _answered(self, received: bytes) -> None:
+        super()._answered(received)
+        *lines, self._told = (self._told + received).split(b"\n")
+        for line in lines:
+            if self._writes and self._writes.popleft() and line[:1] == b"0":
+                self._acknowledged.last = self._name
 
 
 class _Watched(_Metered):

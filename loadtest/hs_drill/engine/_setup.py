@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -23,6 +24,7 @@ from ._audited_rows import ROW_OPERATIONS
 from ._bound_operations import mix_operations
 from ._load_users import load_users
 from ._meter import Meter, WriteWatch
+from ._primary_reads import Acknowledged, PrimaryReads
 from ._scribe import Scribe
 from ._sent_values import ENCODING, sent_by_handlersocket
 from ._server_names import connections_recorded, names_of_servers
@@ -30,12 +32,19 @@ from ._sql_client import SqlClient, open_sql_client
 from ._sql_statements import Layout
 from ._user_results import UserFiles
 
-__all__ = ["TIMEOUT", "Client", "Setup", "WarningBuffer", "reads_primary"]
+__all__ = ["TIMEOUT", "Client", "PrimaryClients", "Setup", "WarningBuffer", "reads_primary"]
 
 Client = trio_hs.Manager | SqlClient
 
 TIMEOUT = 3.0
 """Seconds after which the client abandons an unanswered request."""
+
+
+class PrimaryClients(NamedTuple):
+    """See `Setup.open_primary_clients`."""
+
+    clients: list[Client]
+    reads: PrimaryReads
 
 
 class WarningBuffer(logging.Handler):
@@ -117,15 +126,17 @@ class Setup:
     @asynccontextmanager
     async def open_client(self, meter: Meter) -> AsyncIterator[Client]:
         if self._by_sql:
-            layout = Layout.of(self.rows)
-            answered = {server.name: meter.answered_writes(server.name).note for server in self._answering}
-            slow = any(isinstance(fault, NetworkFault) for fault in self.scenario.faults)
-            connections = self.scenario.driver.connections
-            async with open_sql_client(self._readers, self._writers, connections, layout, answered, in_pieces=slow) as client:
+            async with self._open_sql(meter, self._readers) as client:
                 yield client
             return
         async with self._open_manager(meter.connect, ENCODING) as hs:
             yield hs
+
+    def _open_sql(self, meter: Meter, readers: Sequence[Server]) -> AbstractAsyncContextManager[SqlClient]:
+        noted = {server.name: meter.note_acknowledged(server.name) for server in self._answering}
+        slow = any(isinstance(fault, NetworkFault) for fault in self.scenario.faults)
+        connections = self.scenario.driver.connections
+        return open_sql_client(readers, self._writers, connections, Layout.of(self.rows), noted, in_pieces=slow)
 
     @asynccontextmanager
     async def open_users_client(self, meter: Meter, history: HistoryWriter | None) -> AsyncIterator[trio_hs.Manager | None]:
@@ -147,9 +158,32 @@ class Setup:
         async with self._open_manager(partial(meter.connect, watch=watch), "utf-8") as hs:
             yield hs
 
-    def _open_manager(self, connect: trio_hs.Connect, encoding: str) -> AbstractAsyncContextManager[trio_hs.Manager]:
+    def acknowledged(self) -> Acknowledged | None:
+        """For a run in which operations read from the primary."""
+        return Acknowledged(self.cluster.writer.name) if any(one.primary for one in self.scenario.operations) else None
+
+    @asynccontextmanager
+    async def open_primary_clients(self, meter: Meter) -> AsyncIterator[PrimaryClients | None]:
+        """A client for each server that may be the primary, to read from it; None if no operation does. One that is never asked
+        connects to nothing."""
+        if meter.acknowledged is None:
+            yield None
+            return
+        async with AsyncExitStack() as opened:
+            clients: dict[str, Client] = {}
+            for server in self._writers:
+                client = (
+                    self._open_sql(meter, [server]) if self._by_sql else self._open_manager(meter.connect, ENCODING, [server])
+                )
+                clients[server.name] = await opened.enter_async_context(client)
+            tables = {name: client.table for name, client in clients.items()}
+            yield PrimaryClients(list(clients.values()), PrimaryReads(tables, meter.acknowledged))
+
+    def _open_manager(
+        self, connect: trio_hs.Connect, encoding: str, readers: Sequence[Server] = ()
+    ) -> AbstractAsyncContextManager[trio_hs.Manager]:
         return trio_hs.open_manager(
-            [read_address(server) for server in self._readers],
+            [read_address(server) for server in readers or self._readers],
             [[write_address(server)] for server in self._writers],
             timeout=TIMEOUT,
             encoding=encoding,

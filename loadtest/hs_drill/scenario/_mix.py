@@ -111,7 +111,12 @@ class OnRows(Weighted):
     """Which rows, if not those of the scenario's `keys`."""
 
 
-class Get(OnRows):
+class _Read(OnRows):
+    from_: Literal["readers", "primary"] = Field(default="readers", alias="from")
+    """`primary`: the server that acknowledged the last write of this load engine, at first the writer."""
+
+
+class Get(_Read):
     """Reads a row by its primary key."""
 
     do: Literal["get"] = "get"
@@ -119,7 +124,7 @@ class Get(OnRows):
     """What it reads; all columns if not given."""
 
 
-class Find(OnRows):
+class Find(_Read):
     """Reads `limit` rows in the order of an index, beginning at a drawn row."""
 
     do: Literal["find"] = "find"
@@ -134,7 +139,7 @@ class Find(OnRows):
     limit: int = Field(default=10, ge=1, le=100_000)
 
 
-class GetMany(OnRows):
+class GetMany(_Read):
     """Reads `count` drawn rows at once."""
 
     do: Literal["get_many"] = "get_many"

@@ -26,6 +26,8 @@ class OperationSpec:
     weight: float
     keys: Keys | None = None
     """Which rows it draws, if not those of the scenario's `keys`."""
+    primary: bool = False
+    """Whether a read goes to the primary, and not to the readers."""
     columns: tuple[str, ...] = ()
     """What a read returns."""
     index: str | None = None
@@ -62,6 +64,8 @@ def operations_of(scenario: Scenario) -> tuple[OperationSpec, ...]:
 def _whole(name: str, operation: Operation, table: TableSpec) -> OperationSpec:
     every = tuple(table.columns) if table.declared else DRILL_COLUMNS
     spec = OperationSpec(name, operation.do, operation.weight, getattr(operation, "keys", None))
+    if isinstance(operation, Get | Find | GetMany):
+        spec = replace(spec, primary=operation.from_ == "primary")
     match operation:
         case Get():
             return replace(spec, columns=tuple(operation.columns or every))

@@ -94,6 +94,10 @@ def mistakes_through_router(scenario: Scenario) -> Iterator[PlacedError]:
     for key, does in used.items():
         if getattr(router, key) is None:
             yield MissingKey(("cluster", "router", key), f"is missing; driver: {driver} {does} there")
+    for one in scenario.operations:
+        if one.primary:
+            unknown = "cannot be primary behind a router, for clients do not know where it leads: leave it out"
+            yield PlacedError(("mix", one.name, "from"), unknown)
 
 
 def _port_of(server: ExternalServer, port: int) -> str | None:

@@ -92,6 +92,8 @@ class MixOperation(NamedTuple):
     """The place, among the table's counters, of the one that it steps or that its reads show."""
     sets: tuple[str, ...] = ()
     """The columns that an update sets."""
+    primary: bool = False
+    """Whether it reads from the server that acknowledged its engine's last write."""
 
     @classmethod
     def of_header(cls, entry: dict[str, Any]) -> Self:
@@ -99,10 +101,10 @@ class MixOperation(NamedTuple):
         code, do = int(entry["code"]), Operation[entry["do"].upper()]
         if not 0 < code < Operation.ERROR or do >= _FIRST_NAMED or (code < _FIRST_NAMED and code != do):
             raise ValueError(f"{do.name} cannot have the code {code}")
-        return cls(code, entry["name"], do, entry.get("counter"), tuple(entry.get("sets", ())))
+        return cls(code, entry["name"], do, entry.get("counter"), tuple(entry.get("sets", ())), bool(entry.get("primary")))
 
     def to_header(self) -> dict[str, Any]:
-        return {"code": self.code, "name": self.name, "do": self.do.name.lower(), "counter": self.counter, "sets": self.sets}
+        return {**self._asdict(), "do": self.do.name.lower()}
 
 
 class Outcome(IntEnum):

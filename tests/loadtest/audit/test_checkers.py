@@ -357,6 +357,8 @@ CASES: dict[str, list[tuple[str, list[Op], Rows | None, dict[str, Any], str, int
          [update(1, 5, 0, 1, "info"), get(1, 5, 4, 5)], {1: (0, 0)}, PRIMARY, FALSE, 1),
         ("one that was seen, and hides a later one at the end",
          [update(1, 5, 0, 1, "info"), get(1, 5, 4, 5), update(1, 6, 6, 7)], {1: (5, 0)}, PRIMARY, FALSE, 1),
+        ("an unknown write that goes, seen by a read that began before it",
+         [update(1, 5, 0, 1), update(1, 6, 5, 6, "info"), get(1, 6, 0, 7)], {1: (5, 0)}, PRIMARY, FALSE, 1),
         ("one that nobody saw, and that is there at the end",
          [update(1, 5, 0, 1, "info"), update(1, 6, 6, 7), get(1, 6, 8, 9)], {1: (5, 0)}, PRIMARY, TRUE, 0),
         ("lost, and had been there", [update(1, 5, 0, 9), get(1, 5, 10, 11)], {1: (0, 0)}, PRIMARY, FALSE, 0),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hs_drill.audit._audit import Validity
-from hs_drill.store import Event
+from hs_drill.store import Event, MixOperation, Operation
 from tests.loadtest.support.audited import ONE, PRIMARY, get, update
 from tests.loadtest.support.histories import Op, audit_of
 
@@ -68,6 +69,15 @@ def test_also_if_a_later_write_hides_the_loss(tmp_path: Path) -> None:
     assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 0, 1)
 
 
+def test_which_is_not_told_as_what_another_check_found(tmp_path: Path) -> None:
+    ops = [*LOST, get(1, 0, 120, 130), update(1, 6, 140, 150)]
+    result = audit_of(tmp_path, ops, {1: (6, 0)}, events=PROMOTED, primary="standby", **PRIMARY)
+    assert result["lost"].count == 0
+    assert result["linearizable"].measured["promotion_rows"] == 1
+    told = "not linearizable: 1 row because a promoted server lacked writes that later ones hide; examined: "
+    assert result["linearizable"].explanation.startswith(told)
+
+
 def test_a_read_during_the_promotion_may_be_of_either_server(tmp_path: Path) -> None:
     ops = [get(1, 0, 101, 109), update(1, 6, 140, 150)]
     assert after_promotion(tmp_path, *ops, final=6) == (Validity.FALSE, 0, 1)
@@ -105,6 +115,29 @@ def test_rows_that_other_checks_tell_are_counted(tmp_path: Path) -> None:
 def test_reads_of_readers_are_not_judged(tmp_path: Path) -> None:
     check = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 0, 10, 11)], {1: (5, 0)}, **ONE)["linearizable"]
     assert check.explanation == "reads went to readers, and a reader need not show the latest write"
+
+
+MIX = (
+    MixOperation(Operation.UPDATE, "update", Operation.UPDATE),
+    MixOperation(Operation.GET, "get", Operation.GET, 0),
+    MixOperation(9, "basket", Operation.GET, 0, (), True),
+)
+
+
+def test_of_a_mix_that_reads_there_and_elsewhere_only_reads_of_the_primary_count(tmp_path: Path) -> None:
+    ops = [update(1, 5, 0, 9), get(1, 0, 10, 11), get(1, 5, 12, 13), update(2, 6, 0, 9), get(2, 0, 10, 11)]
+    ops = [replace(op, operation="basket") if op.start == 12 or (op.key, op.operation) == (2, "get") else op for op in ops]
+    result = audit_of(tmp_path, ops, {1: (5, 0), 2: (6, 0)}, loaded=2, mix=MIX)
+    check = result["linearizable"]
+    assert [finding.key for finding in check.findings] == [2]
+    assert "examined: 2 rows that were written to, 2 reads of the primary, what 2 rows held at the end, " in check.explanation
+    assert result["stale_reads"].count == 2
+    assert result["replicas"].verdict is not Validity.NOT_APPLICABLE, "there are other servers"
+
+
+def test_without_such_a_read_it_is_not_applicable(tmp_path: Path) -> None:
+    check = audit_of(tmp_path, [update(1, 5, 0, 9), get(1, 5, 10, 11)], {1: (5, 0)}, mix=MIX, **ONE)["linearizable"]
+    assert (check.verdict, check.explanation) == (Validity.NOT_APPLICABLE, "no read of the primary was kept")
 
 
 def test_behind_a_router_it_is_not_known_which_reads_went_to_the_primary(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hs_drill.audit import _zones
+from hs_drill.audit import _linearizable, _zones
 from hs_drill.audit._register import ENDLESS, Read, Register, Write
 from hs_drill.store import MixOperation, Operation, Outcome
 from hs_drill.workload import ABSENT, INITIAL
@@ -83,6 +83,17 @@ def test_without_another_read_the_end_shows_lost_writes_and_nothing_else(history
     found = examine((before, writes, [end]))
     if not found.undecided:
         assert (found.contradiction is not None) == bool(register.successors(end.state))
+
+
+@given(histories(most_deletes=3), st.data())
+@settings(max_examples=amount(500, 20_000))
+def test_an_end_that_nothing_follows_contradicts_nothing(history: History, data: st.DataObject) -> None:
+    before, writes, reads = history
+    register, reads = Register(before, writes), [read for read in reads if read.start < ENDLESS]
+    end = Read(ENDLESS, ENDLESS, data.draw(st.sampled_from(sorted(register.sources))), 0)
+    found = examine((before, writes, reads))
+    if found.contradiction is None and not found.undecided and _linearizable._nothing_follows(register, reads, end.state):
+        assert examine((before, writes, [*reads, end])).contradiction is None
 
 
 @given(histories(most_deletes=3))

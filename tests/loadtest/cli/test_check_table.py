@@ -31,7 +31,7 @@ def test_a_declared_table(path: Path, capsys: pytest.CaptureFixture[str]) -> Non
             "    views:",
             "    tag: {type: char(9), values: {lines: names.txt}}\n    gone: {type: blob, values: null}\n    views:",
         ),
-        ("new product: ", "many: {do: get_many, count: 5, weight: 0.5}\n  new product: "),
+        ("new product: ", "many: {do: get_many, count: 5, from: primary, weight: 0.5}\n  new product: "),
     )
     lines = shown(text, path, capsys)
     for line in [
@@ -51,7 +51,7 @@ def test_a_declared_table(path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         "audit does not check it, for it does not read note",
         "count view 9.95 %: incr views by 1",
         "rename 3.98 %: update name, note",
-        "many 0.498 %: get id, category, price, name, added, tag, gone, views, size, note of 5 rows at once",
+        "many 0.498 %: get id, category, price, name, added, tag, gone, views, size, note of 5 rows at once, from the primary",
         "new product 0.995 %: insert",
     ]:
         assert line in lines, lines

@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hs_drill.controller._table import load_table
-from hs_drill.scenario import Scenario, parse_scenario
-from hs_drill.servers._server_table import description
 from hs_drill.store import History, Operation, Outcome, RunDirectory
 from tests.loadtest.support.locust_process import Locust
 
@@ -28,7 +21,8 @@ EMBEDDED = ("--cluster", "embedded")
 
 
 def environment(plant: str, tmp_path: Path) -> dict[str, str]:
-    return {"PYTHONPATH": str(PLANTED), "PLANT": plant, "PLANTED": str(tmp_path)}
+    path = os.pathsep.join(filter(None, [str(PLANTED), os.environ.get("PYTHONPATH")]))
+    return {"PYTHONPATH": path, "PLANT": plant, "PLANTED": str(tmp_path)}
 
 
 def run(scenario: str, env: dict[str, str], *options: str) -> tuple[int, dict[str, Any], set[int]]:
@@ -95,44 +89,27 @@ expect: {lost: 0, applied_twice: 0, staleness: 1s, no_resurrection: true}
     assert any("lag reader-1" in finding["faults"] for finding in checks["stale_reads"]["findings"])
 
 
-@contextmanager
-def server(scenario: Scenario, tmp_path: Path, env: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """An embedded server in a process of its own, with the table of the scenario: its ports."""
-    table_file = tmp_path / "tables.json"
-    table_file.write_text(json.dumps([description(load_table(scenario))]))
-    command = [sys.executable, "-m", "trio_hs.testing", "--table-file", str(table_file)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, **env}) as process:
-        try:
-            assert process.stdout is not None
-            yield json.loads(process.stdout.readline())["ready"]
-        finally:
-            process.terminate()
-
-
 def test_a_server_that_answers_before_it_commits_and_reorders_is_found_out(tmp_path: Path) -> None:
-    """There is one server, so that its reads are of the primary. With one user no operation overlaps another one, so that
-    every fault is certain."""
+    """With one user no operation overlaps another one, so that every fault is certain."""
     scenario = """\
 name: planted
-cluster: {kind: external%s}
+cluster: {readers: 1, topology: write-through}
 table: {rows: 6, groups: 3, value_size: 20}
 load: {users: 1, duration: 3s, think_time: 1ms}
-mix: {get: 60, update: 40}
+mix: {own: {do: get, from: primary, weight: 60}, update: 40}
 audit: {reads: 1.0}
 expect: {monotonic_writes: true}
 """
-    env = environment("order", tmp_path)
-    with server(parse_scenario(scenario % "", "planted"), tmp_path, env) as ports:
-        given = f"host: 127.0.0.1, read_port: {ports['port_read']}, write_port: {ports['port_write']}"
-        servers = f", servers: [{{name: writer, {given}}}, {{name: reader-1, {given}}}]"
-        code, result, _ = run(scenario % servers, {})
+    code, result, _ = run(scenario, environment("order", tmp_path), *EMBEDDED)
     assert code == 3
 
     reordered, early = noted(tmp_path, "reordered"), noted(tmp_path, "early")
     assert keys(result, "monotonic_writes") == reordered != set()
-    assert keys(result, "linearizable") == early | reordered > reordered
+    never_lost = {key for key in early if key % 2 == 0}
+    assert never_lost | reordered <= keys(result, "linearizable") <= early | reordered
+    assert never_lost
     missed = {one["name"] for one in result["expectations"] if one["result"] == "miss"}
-    assert missed == {"linearizable", "monotonic_writes"}
+    assert missed >= {"linearizable", "monotonic_writes"}
 
 
 def test_a_client_that_repeats_increments_is_found_out(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 import trio_hs
 import trio_hs.testing
 from hs_drill.controller._table import load_table
+from hs_drill.engine._audited_rows import RowOperations
 from hs_drill.engine._bound_operations import BoundOperation, Intent, bind, mix_operations
+from hs_drill.engine._primary_reads import Acknowledged, PrimaryReads
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._sent_values import ENCODING, sent_by_handlersocket
 from hs_drill.scenario import Scenario, parse_scenario
@@ -162,3 +164,39 @@ def test_operations_are_drawn_by_their_names_and_weights() -> None:
     assert all(800 < count < 1200 for count in counts.values()), counts
     assert {len(keys) for name, keys in drawn if name == "few" and isinstance(keys, tuple)} == {2}
     assert {len(keys) for name, keys in drawn if name == "many" and isinstance(keys, tuple)} == {20}
+
+
+class Table:
+    """Says which client's it is."""
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+
+    async def get(self, number: int) -> str:
+        return f"{number} from {self._client}"
+
+    insert = find = update = delete = incr = get
+
+
+def table_of(client: str) -> Any:
+    return lambda *named: Table(client)
+
+
+PRIMARY = PrimaryReads({"writer": table_of("writer"), "standby": table_of("standby")}, Acknowledged("writer"))
+
+
+@pytest.mark.parametrize("mix, followed", [("get: {from: primary, weight: 1}", True), ("get: 1", False)])
+async def test_reads_of_the_primary_follow_the_writes_and_so_does_the_users_get_if_the_mixs_does(
+    mix: str, followed: bool
+) -> None:
+    """In the history the get of users in Python is that of the mix."""
+    read = parse_scenario(f"name: x\nmix: {{{mix}, own: {{do: get, from: primary, weight: 1}}}}\n", "s.yaml")
+    rows = rows_of(read)
+    bound = bind(table_of("readers"), read, rows, run=1, worker=0, primary=PRIMARY)
+    of_users = RowOperations(table_of("readers"), read, rows, 1, 0, itertools.count(), itertools.count(), PRIMARY)
+    for primary in ("writer", "standby", "writer"):
+        PRIMARY.acknowledged.last = primary
+        assert await bound["own"].call(7, Intent()) == f"7 from {primary}"
+        for get in (bound["get"], of_users.get):
+            assert await get.call(7, Intent()) == f"7 from {primary if followed else 'readers'}"
+    assert [(one.name, one.primary) for one in mix_operations(read, rows)] == [("get", followed), ("own", True)]

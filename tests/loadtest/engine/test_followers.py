@@ -14,12 +14,15 @@ from trio.testing import MockClock
 import trio_hs
 from hs_drill._cluster import Cluster, Server
 from hs_drill.engine import _meter, _sql_client
+from hs_drill.engine._binding import Binding, BoundOperation, Intent
 from hs_drill.engine._meter import Meter
+from hs_drill.engine._primary_reads import Acknowledged
 from hs_drill.engine._server_names import names_of_servers
-from hs_drill.engine._setup import TIMEOUT, Setup, WarningBuffer
+from hs_drill.engine._setup import TIMEOUT, PrimaryClients, Setup, WarningBuffer
 from hs_drill.engine._sql_client import SqlClient
 from hs_drill.engine._sql_statements import Layout, Statement
 from hs_drill.scenario import parse_scenario
+from hs_drill.store import Operation
 from trio_hs.testing import EmbeddedServer, Table, network, open_server
 
 TABLE = Table("drill", "t", {"id": "BIGINT NOT NULL"}, primary_key=["id"])
@@ -43,8 +46,16 @@ def setup(described: Cluster, text: str = SCENARIO) -> Setup:
 class Run:
     """A client that inserts rows, and the servers."""
 
-    def __init__(self, hs: trio_hs.Manager, meter: Meter, servers: dict[str, EmbeddedServer]) -> None:
-        self.meter, self.servers = meter, servers
+    def __init__(
+        self,
+        hs: trio_hs.Manager,
+        meter: Meter,
+        servers: dict[str, EmbeddedServer],
+        primary: PrimaryClients | None,
+        rows: Binding,
+    ) -> None:
+        self.meter, self.servers, self.primary = meter, servers, primary
+        self._binding = rows
         self._rows = hs.table("drill", "t", ["id"])
         self._next = 0
 
@@ -57,13 +68,25 @@ class Run:
         (took,) = [name for name in changed if not self.servers[name].replica.following]
         return took
 
+    async def read(self) -> str:
+        """Read from the primary, and return the name of the server that was asked."""
+        assert self.primary is not None
+
+        def bind(binding: Binding) -> BoundOperation:
+            return BoundOperation(lambda number, _: binding.table(["id"]).get(number), Operation.GET)
+
+        before = {name: one.statistics().requests for name, one in self.servers.items()}
+        await self.primary.reads.bound(self._binding, bind).call(1, Intent())
+        (asked,) = [name for name, one in self.servers.items() if one.statistics().requests != before[name]]
+        return asked
+
     def answered(self) -> set[str]:
         """The servers of which the history says that they answered writes, since the last time."""
         return {name for name, *_ in self.meter.take_answered(everything=True)}
 
 
 @asynccontextmanager
-async def running(monkeypatch: pytest.MonkeyPatch, described: Cluster) -> AsyncIterator[Run]:
+async def running(monkeypatch: pytest.MonkeyPatch, described: Cluster, text: str = SCENARIO) -> AsyncIterator[Run]:
     """A writer with two replicas, and a client that has written once."""
     async with (
         open_server([TABLE], name="writer") as writer,
@@ -73,11 +96,12 @@ async def running(monkeypatch: pytest.MonkeyPatch, described: Cluster) -> AsyncI
         for replica in (one, other):
             await replica.follow(writer)
         monkeypatch.setattr(_meter, "connect_transport", network(writer, one, other))
-        engine = setup(described)
-        meter = Meter(engine.names, engine.write_addresses)
-        async with engine.open_client(meter) as hs:
+        engine = setup(described, text)
+        meter = Meter(engine.names, engine.write_addresses, engine.acknowledged())
+        async with engine.open_client(meter) as hs, engine.open_primary_clients(meter) as primary:
             assert isinstance(hs, trio_hs.Manager)
-            run = Run(hs, meter, dict(zip(NAMES, (writer, one, other), strict=True)))
+            rows = Binding(hs.table, engine.scenario, engine.rows, None)
+            run = Run(hs, meter, dict(zip(NAMES, (writer, one, other), strict=True)), primary, rows)
             assert await run.insert() == "writer"
             await trio.sleep(1)
             run.answered()  # also of setting up the connections
@@ -127,6 +151,40 @@ async def test_a_former_primary_gets_writes_again_only_if_it_takes_them(
         await trio.sleep(5)
         assert await run.insert() == "writer"
         assert run.answered() == {"writer"}
+
+
+READING = "name: x\ntable: {rows: 100}\nmix: {insert: 1, get: {from: primary, weight: 1}}\n"
+
+
+async def test_reads_of_the_primary_go_where_the_last_write_was_acknowledged(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """Not to a former primary, although it answers, nor to a replica that clients ask whether it takes writes."""
+    async with running(monkeypatch, ALL, READING) as run:
+        writer, promoted, _ = run.servers.values()
+        assert await run.read() == "writer"
+        writer.faults.stall(reads=False)
+        for _ in range(2):
+            with pytest.raises(trio_hs.HandlerSocketError):
+                await run.insert()
+        assert run.answered() == {"reader-1", "reader-2"}, "they were asked, and opened the table"
+        assert await run.read() == "writer"
+        promoted.promote()
+        await trio.sleep(2)
+        assert await run.insert() == "reader-1"
+        assert await run.read() == "reader-1"
+        writer.faults.resume()
+        await trio.sleep(5)
+        assert await run.insert() == "writer", "nobody has fenced it"
+        assert await run.read() == "writer"
+
+
+async def test_without_such_reads_nothing_is_opened_for_them(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async with running(monkeypatch, ALL) as run:
+        assert run.primary is None
+        assert run.meter.acknowledged is None
 
 
 @pytest.mark.parametrize("sql_port", [3306, None])
@@ -260,6 +318,34 @@ async def test_by_sql_writes_stay_with_the_promoted_server(monkeypatch: pytest.M
     servers.refuse("reader-2")
     assert (await servers.write())[-1] == "writer"
     assert servers.answered == ["writer", *["reader-2"] * 4, "writer"]
+
+
+async def test_by_sql_the_server_that_acknowledged_the_last_write_is_noted() -> None:
+    meter = Meter({}, (), Acknowledged("writer"))
+    meter.note_acknowledged("reader-1")(7)
+    assert meter.acknowledged == Acknowledged("reader-1")
+    assert list(meter.take_answered(everything=True)) == [("reader-1", 7, 7)]
+
+
+async def test_by_sql_reads_of_the_primary_go_where_the_last_write_was_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = SqlServers(monkeypatch)
+    engine = setup(ALL, READING + "driver: sql\n")
+    meter = Meter(engine.names, engine.write_addresses, engine.acknowledged())
+    async with engine.open_client(meter) as client, engine.open_primary_clients(meter) as primary:
+        assert isinstance(client, SqlClient)
+        assert primary is not None
+        read = primary.reads.bound(
+            Binding(client.table, engine.scenario, engine.rows, None),
+            lambda binding: BoundOperation(lambda number, _: binding.table(["id"]).get(number), Operation.GET),
+        )
+        for refusing in (("reader-1", "reader-2"), ("writer", "reader-1")):
+            servers.raises = dict.fromkeys(NAMES)
+            servers.refuse(*refusing)
+            await client.write(UPDATE, [])
+            servers.raises = dict.fromkeys(NAMES)
+            servers.asked.clear()
+            await read.call(1, Intent())
+            assert set(servers.asked) == set(NAMES).difference(refusing)
 
 
 async def test_by_sql_a_write_that_may_have_been_applied_is_sent_to_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:

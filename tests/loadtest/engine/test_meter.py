@@ -12,6 +12,7 @@ import trio
 import trio_hs
 from hs_drill.engine import _meter
 from hs_drill.engine._meter import NO_ANSWER, Meter, WriteWatch
+from hs_drill.engine._primary_reads import Acknowledged
 from hs_drill.metrics import Batch, OperationBatch, Standing
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
@@ -49,7 +50,7 @@ class Wire:
 class Metered:
     """A metered wire to reader-1, and the clock."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *writers: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *writers: str, acknowledged: Acknowledged | None = None) -> None:
         self.milliseconds = 0
         self.wire = Wire()
 
@@ -58,7 +59,7 @@ class Metered:
 
         monkeypatch.setattr(_meter, "connect_transport", connect)
         monkeypatch.setattr(_meter, "monotonic_ns", lambda: self.milliseconds * MILLISECOND)
-        self.meter = Meter({"127.0.0.1:1": "reader-1"}, writers)
+        self.meter = Meter({"127.0.0.1:1": "reader-1"}, writers, acknowledged)
         self.transport = trio.run(self.meter.connect, trio_hs.Server("inet", "127.0.0.1", 1))
 
     def at(self, milliseconds: int) -> Metered:
@@ -255,3 +256,24 @@ async def test_a_watch_notices_a_write_to_its_tables_and_no_read(monkeypatch: py
             assert noticed == ["t"]
             await hs.delete("drill", "t", "=", ["id"], [1], limit=1)
             assert noticed == ["t"], "once"
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_only_the_acknowledgement_of_a_write_shows_which_server_is_the_primary(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Also if requests are sent, and answers come, in pieces. A read-only server opens an index, and refuses a write."""
+    acknowledged = Acknowledged("writer")
+    metered = Metered(monkeypatch, "127.0.0.1:1", acknowledged=acknowledged)
+    metered.wire.takes = size
+
+    def exchange(sent: bytes, received: bytes) -> str:
+        while sent:
+            sent = sent[metered.send(sent) :]
+        for at in range(0, len(received), size):
+            metered.receive(received[at : at + size])
+        return acknowledged.last
+
+    assert exchange(b"A\t1\tw\nP\t1\tdrill\tt\t\tid\n1\t+\t1\t7\n", b"0\t1\n0\t1\n1\t1\tlock_tables\n") == "writer"
+    assert exchange(b"1\t+\t1\t7\n", b"1\t1\t121\n") == "writer"
+    assert exchange(b"1\t+\t1\t8\nP\t2\tdrill\tt\t\tn\n", b"0\t1\n0\t1\n") == "reader-1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio_hs
 from hs_drill.scenario import (
     LiveTableError,
     Scenario,
+    ScenarioError,
     load_scenario,
     parse_scenario,
     unaudited_writes,
@@ -93,6 +95,24 @@ def test_the_drills_table_takes_operations_with_names() -> None:
     assert scenario.weights == {"get": 7, "incr": 1, "hot rows": 2, "twice": 1}
     assert scenario.drawn_by["hot rows"].distribution == "zipfian"
     assert scenario.expect.latency.operations() == ["get", "hot rows"]
+
+
+def test_reads_go_to_the_readers_unless_they_say_that_they_go_to_the_primary() -> None:
+    mix = "{get: 1, own: {do: get, from: primary, weight: 1}, find: {from: primary, weight: 1}, get_many: 1}"
+    scenario = parse_scenario(f"name: x\nmix: {mix}\n", "s.yaml")
+    assert {one.name for one in scenario.operations if one.primary} == {"own", "find"}
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario, "as workers get it"
+    with pytest.raises(ScenarioError, match=r"s.yaml:2: mix.incr.from: unknown key"):
+        parse_scenario("name: x\nmix: {incr: {from: primary, weight: 1}}\n", "s.yaml")
+    with pytest.raises(ScenarioError, match=r"s.yaml:2: mix.get.from: must be 'readers' or 'primary', not"):
+        parse_scenario("name: x\nmix: {get: {from: writer, weight: 1}}\n", "s.yaml")
+
+
+def test_the_primary_has_the_latest_rows_also_where_writes_do_not_replicate() -> None:
+    for source, refused in (("readers", True), ("primary", False)):
+        text = f"name: x\nmix: {{insert: 1, get: {{from: {source}, keys: latest, weight: 1}}}}\n"
+        with pytest.raises(ScenarioError, match="or from: primary") if refused else nullcontext():
+            parse_scenario(text, "s.yaml")
 
 
 def test_the_short_form_works_on_a_table_of_ones_own() -> None:

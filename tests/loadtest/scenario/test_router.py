@@ -74,6 +74,11 @@ def test_other_kinds_of_servers_have_no_router() -> None:
             [(" write_port: 9999,", "")],
             "10: cluster.router.write_port: is missing; driver: handlersocket writes there",
         ),
+        # reads that nobody can send to the primary
+        (
+            [("get: 1", "get: {from: primary, weight: 1}")],
+            "2: mix.get.from: cannot be primary behind a router, for clients do not know where it leads",
+        ),
         # what is no router
         (
             [("host: ha", "host: db1")],

@@ -48,7 +48,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 
 def test_operations_with_names_of_their_own_come_back(tmp_path: Path) -> None:
     listed = [
-        MixOperation(operation_code("get", "get", 0), "get", Operation.GET, 1),
+        MixOperation(operation_code("get", "get", 0), "get", Operation.GET, 1, primary=True),
         MixOperation(operation_code("rename", "update", 1), "rename", Operation.UPDATE, sets=("name", "note")),
         MixOperation(operation_code("count view", "incr", 50), "count view", Operation.INCR, 0),
     ]

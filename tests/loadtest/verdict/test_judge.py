@@ -169,6 +169,8 @@ def test_an_audit_without_a_finding_passes() -> None:
         ({}, replace(check("linearizable", verdict="false"), elsewhere=2), 0),
         ({}, replace(check("linearizable", 1), elsewhere=2), 3),
         ({"linearizable": True}, replace(check("linearizable", verdict="false"), elsewhere=2), 3),
+        ({}, replace(check("linearizable", verdict="false", promotion_rows=1), elsewhere=2), 3),
+        ({"lost": "any"}, replace(check("linearizable", verdict="false", promotion_rows=1), elsewhere=2), 0),
         ({}, check("linearizable", verdict="not applicable"), 0),
         ({}, check("replicas", 1), 0),
         ({"replicas_agree": True}, check("replicas", 1), 3),
