@@ -17,12 +17,15 @@ BEAT_SECONDS = 0.02
 LOOK_SECONDS = 0.05
 BLOCKED_SECONDS = 0.1
 """An event loop that has not run for so long is blocked, or lacks a core."""
+STUCK_SECONDS = 3.0
+"""An event loop that has not run for so long may never run again."""
 
 
 class BlockWatch:
     """Looks, from a thread, at what the event loop's thread executes while it is blocked.
 
-    `is_users` says whether code is the users'. `report` gets a line for each place; it is called in the thread.
+    `is_users` says whether code is the users'. `report` gets a line for each place, perhaps several times. It is called in the
+    thread.
     """
 
     def __init__(self, is_users: Callable[[CodeType], bool], report: Callable[[str, str], None]) -> None:
@@ -30,8 +33,10 @@ class BlockWatch:
         self._report = report
         self._beat = time.monotonic()
         self._watched = threading.get_ident()
-        self._seen: tuple[int, int] | None = None
-        """The frame and the line of the last look."""
+        self._seen: tuple[int, float] | None = None
+        """The frame of the last look, and the loop's beat before it."""
+        self._stuck = 0.0
+        """The last beat before which the loop was stuck."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -47,17 +52,21 @@ class BlockWatch:
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(LOOK_SECONDS):
-            blocked = time.monotonic() - self._beat
-            self.look(sys._current_frames().get(self._watched) if blocked > BLOCKED_SECONDS else None, blocked)
+            beat, now = self._beat, time.monotonic()
+            self.look(sys._current_frames().get(self._watched) if now - beat > BLOCKED_SECONDS else None, beat, now)
 
-    def look(self, frame: FrameType | None, blocked: float) -> None:
-        """Report a line at which two looks have found the loop's thread: one alone may be chance, where a core is lacking."""
+    def look(self, frame: FrameType | None, beat: float, now: float) -> None:
+        """Report what the loop's thread executes, if the look before has found the same call since the loop's last beat: one
+        look alone may be chance, where a core is lacking."""
         while frame is not None and not self._is_users(frame.f_code):
             frame = frame.f_back
-        seen = None if frame is None else (id(frame), frame.f_lineno)
+        seen = None if frame is None else (id(frame), beat)
         if frame is not None and seen == self._seen:
-            place = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+            place, blocked = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}", now - beat
             line = f"{place}: blocked all users of this engine for {blocked:.2f} s or longer; nothing may block in trio: await "
             line += "trio.sleep in place of time.sleep, and trio.to_thread.run_sync for what cannot be awaited"
             self._report(f"blocked {place}", line)
+            if blocked > STUCK_SECONDS and beat != self._stuck:  # it may never come to send what was reported
+                self._stuck = beat
+                sys.stderr.write(f"{line}\n")
         self._seen = seen

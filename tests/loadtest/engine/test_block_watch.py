@@ -1,4 +1,4 @@
-"""The watch over code that blocks the event loop: the line of the user's code, told only if two looks find it."""
+"""The watch over code that blocks the event loop: the line of the user's code, told only if two looks find the same call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+import pytest
 import trio
 
 from hs_drill.engine._block_watch import BlockWatch
@@ -25,7 +26,7 @@ def library(frame: FrameType) -> FrameType:
     return sys._getframe()
 
 
-def test_a_line_is_told_if_two_looks_find_it() -> None:
+def test_a_line_is_told_if_two_looks_find_its_call(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[str] = []
 
     def is_users(code: CodeType) -> bool:
@@ -39,21 +40,25 @@ def test_a_line_is_told_if_two_looks_find_it() -> None:
 
     one = user_task()
     first: Any = next(one)
-    watch.look(first, 0.1)
-    watch.look(None, 0.0)  # it went on
-    watch.look(first, 0.1)
+    watch.look(first, 1.0, 1.1)
+    watch.look(None, 1.14, 1.15)  # it went on
+    watch.look(first, 1.2, 1.31)
+    watch.look(first, 1.32, 1.43)  # again: another step of the same task
     assert told == []
     next(one)
-    watch.look(first, 0.1)  # the same function at another line
-    assert told == []
-    watch.look(first, 0.15)
+    watch.look(first, 1.32, 1.47)  # the same step, at another line: a loop that only computes
     assert len(told) == 1
     assert told[0].startswith("test_block_watch.py:")
     assert "blocked all users of this engine for 0.15 s or longer" in told[0]
+    assert capsys.readouterr().err == ""
+    watch.look(first, 1.32, 4.33)
+    watch.look(first, 1.32, 9.0)
+    assert capsys.readouterr().err == f"{told[1]}\n", "a loop that never runs again sends nothing"
+    told.clear()
     nobody, other = BlockWatch(lambda code: False, lambda key, line: told.append(line)), next(frames())
-    nobody.look(other, 0.2)
-    nobody.look(other, 0.3)
-    assert len(told) == 1, "code of others is no mistake of the user's"
+    nobody.look(other, 1.0, 1.2)
+    nobody.look(other, 1.0, 1.3)
+    assert told == [], "code of others is no mistake of the user's"
 
 
 async def test_a_task_that_blocks_is_found() -> None:
