@@ -7,7 +7,8 @@ From Locust's process:
 
 - `setup`: cluster, scenario, worker; each: whether to report every operation; sample: of the rows of a table that exists; code:
   the modules of users in Python.
-- `start`: run; history: the path of the file to write, or none; elapsed: the seconds since other engines began the run.
+- `start`: run; history: the path of the file to write, or none; elapsed: the seconds since other engines began the run; tasks:
+  the weights of the tasks of users in Python that Locust's options have left.
 - `users`: count, of those that execute the mix; code: the number of each class of users in Python.
 - `suspend`: number; close all connections. `resume`.
 - `mark`: a fault is about to change, or has changed.

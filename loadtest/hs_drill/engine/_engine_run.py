@@ -88,7 +88,7 @@ class EngineRun:
             if scribe is not None and not scenario.table.declared:
                 rows = partial(AuditedRows, RowOperations(hs.table, scenario, setup.rows, run, worker, *writes, reads), scribe)
             results = UserResults(performer.tallies, setup.user_files, meter, lambda: users.cancel_called)
-            shared = Users(scenario, worker, users_hs, results, numbers, history, rows)
+            shared = Users(scenario, worker, users_hs, results, numbers, history, rows, start.get("tasks", {}))
         self._code = UserCode(setup, shared, nursery)
         self._clients = [hs, *([] if users_hs is None else [users_hs]), *(() if primary is None else primary.clients)]
         # One offset for the whole run, like in the histories: the wall clock may be adjusted meanwhile.

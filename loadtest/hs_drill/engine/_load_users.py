@@ -14,6 +14,7 @@ from pathlib import Path
 from hs_drill._trio_child import one_line
 from hs_drill.user_classes import full_name, mistakes_in_class, mistakes_in_file, place_of, shown_path, tasks_of
 
+from ._task_sets import TaskSet
 from ._trio_user import HandlerSocketUser, TrioUser, concrete
 from ._user_results import UserFiles
 
@@ -39,7 +40,7 @@ def load_users(modules: Sequence[tuple[str, str]]) -> dict[str, type[TrioUser]]:
         _require_unpatched(path)
     names = {name for name, _ in modules}
     classes = [cls for cls in dict.fromkeys(concrete(TrioUser)) if cls.__module__ in names]
-    mistakes = [line for cls in classes for line in mistakes_in_class(cls)]
+    mistakes = [line for cls in classes for line in mistakes_in_class(cls, TrioUser, TaskSet)]
     mistakes += [line for cls in concrete(HandlerSocketUser) if cls.__module__ in names for line in _mistakes_in_mix(cls)]
     if mistakes:
         raise UserCodeError("\n".join(sorted(mistakes, key=_place_in)))

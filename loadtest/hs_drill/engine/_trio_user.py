@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -33,8 +34,11 @@ class TrioUser:
     host: ClassVar[str | None] = None
     """Unused here. Locust's web UI shows it."""
     wait_time: ClassVar[WaitTime] = constant(0)
-    """How long a user waits after a task: `between`, `constant`, `constant_throughput`, or a method that returns seconds."""
+    """How long a user waits after a task: `between`, `constant`, `constant_pacing`, `constant_throughput`, `poisson`, or a
+    method that returns seconds."""
 
+    _random: random.Random
+    """The same as `random`, whatever the code does with that."""
     hs: trio_hs.Manager
     """The client of the scenario's servers: all of `trio_hs`. What it sends is not audited."""
     user: int
@@ -62,6 +66,10 @@ class TrioUser:
             why = "say `audit: true` in the scenario" if not self.scenario.audited else "leave `table.columns` out"
             raise RuntimeError(f"self.rows is for audited runs on the drill's own table: {why}")
         return self._rows
+
+    def __init__(self) -> None:
+        # Locust's constant_pacing and constant_throughput look at these.
+        self._cp_last_run, self._cp_last_wait_time = time.perf_counter(), 0.0
 
     def measure(self, name: str) -> Measure:
         """`async with self.measure("browse"):` counts the block as one operation of that name. It fails if the block raises."""

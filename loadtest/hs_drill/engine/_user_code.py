@@ -1,4 +1,4 @@
-"""Users in Python in one run of the engine: those of all classes, and a watch over code that blocks."""
+"""Users in Python in one run of the engine: those of all classes, and a watch over their mistakes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import trio
 
 from ._block_watch import BlockWatch
 from ._setup import Setup
+from ._unawaited import unawaited_reported
 from ._user_loop import UserLoop, Users
 
 __all__ = ["UserCode"]
@@ -20,13 +21,15 @@ class UserCode:
         self._users = users
         self._loops: dict[str, UserLoop] = {}
         if users is not None:
-            self._watch = BlockWatch(setup.user_files.has, users.results.warn)
+            self._is_users = setup.user_files.has
+            self._watch = BlockWatch(self._is_users, users.results.warn)
             self._loops = {name: UserLoop(cls, users, nursery) for name, cls in setup.user_classes.items()}
 
     async def watch(self) -> None:
-        """Look for code that blocks, until cancelled."""
+        """Look for code that blocks, or awaits nothing, until cancelled."""
         if self._users is not None:
-            await self._watch.run()
+            with unawaited_reported(self._is_users, self._users.results.not_awaited):
+                await self._watch.run()
 
     def cut(self) -> None:
         """A new generation of operations has begun."""

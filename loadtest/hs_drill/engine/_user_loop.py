@@ -1,12 +1,12 @@
-"""Users in Python: a trio task for each, which executes the tasks of its class one after the other."""
+"""Users in Python: a trio task for each, which executes the tasks of its class, and of its task sets, one after the other."""
 
 from __future__ import annotations
 
-import itertools
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -14,12 +14,14 @@ import trio
 import trio_hs
 from hs_drill.scenario import Scenario
 from hs_drill.store import USERS_CODE, HistoryWriter
-from hs_drill.user_classes import full_name, place_of, tasks_of
+from hs_drill.user_classes import InterruptTaskSet, full_name
 
 from ._audited_rows import AuditedRows
 from ._pace import User
+from ._task_plan import TaskPlan, TaskWeights, UserTask, shown_name
+from ._task_sets import TaskSet
 from ._trio_user import TrioUser
-from ._user_results import UserResults
+from ._user_results import UserResults, interrupt_in
 
 __all__ = ["UserLoop", "Users", "came_of"]
 
@@ -29,6 +31,8 @@ PAUSE_AFTER_START = 1.0
 """Seconds between two attempts of `on_start`."""
 RUNS_WITHOUT_AWAITING = 20
 """A task that has been executed so often, and has never awaited anything, is reported."""
+CANCELLED = (trio.Cancelled, GeneratorExit)
+"""What ends users' tasks from outside."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,7 @@ class Users:
     """Says which classes had users."""
     rows: Callable[[int], AuditedRows] | None
     """Makes `TrioUser.rows` of a user's number."""
-
-
-class _Task:
-    """A task of a class."""
-
-    def __init__(self, cls: type[TrioUser], name: str, function: Callable[[TrioUser], Awaitable[None]]) -> None:
-        self.name = f"{cls.__name__}.{name}"
-        self.call = function
-        self.place = place_of(function)
-        self.executed = 0
-        self.awaits = False
-        """Whether it has ever awaited something."""
+    tasks: TaskWeights = field(default_factory=dict)
 
 
 class UserLoop:
@@ -68,9 +61,7 @@ class UserLoop:
         self._nursery = nursery
         self._active: list[User] = []
         self._started = 0
-        found = tasks_of(cls)
-        self._tasks = [_Task(cls, name, function) for name, (function, _) in found.items()]
-        self._weights = list(itertools.accumulate(weight for _, weight in found.values()))
+        self._plans: dict[type, TaskPlan] = {}
 
     def set_users(self, count: int) -> None:
         """Start or stop users, so that this many are active."""
@@ -87,7 +78,8 @@ class UserLoop:
             shared.history.event(USERS_CODE, self._cls.__name__)
         user = self._cls()
         user.hs, user.scenario, user.user = shared.hs, shared.scenario, pace.number
-        user.random = random.Random(f"{shared.scenario.seed}/{shared.worker}/{full_name(self._cls)}/{self._started}")
+        seed = f"{shared.scenario.seed}/{shared.worker}/{full_name(self._cls)}/{self._started}"
+        user.random = user._random = random.Random(seed)
         self._started += 1
         user._rows = None if shared.rows is None else shared.rows(pace.number)
         user._pace, user._results, user._counted = pace, shared.results, []
@@ -97,25 +89,39 @@ class UserLoop:
         name = self._cls.__name__
         while pace.active and not await self._attempt(user, f"{name}.on_start", user.on_start):
             await pace.wait_until(pace.now() + PAUSE_AFTER_START)
+        if not self._plan_of(self._cls).tasks:  # after a change in Locust's web UI
+            self._users.results.warn(name, f"{name} has no tasks left, so its users do nothing")
+            await pace.wait_until(math.inf)
         if pace.active:
-            await self._tasks_of(pace, user)
+            pace.due = pace.now()
+            await self._tasks_of(pace, user, user)
             await self._attempt(user, f"{name}.on_stop", user.on_stop)
 
-    async def _tasks_of(self, pace: User, user: TrioUser) -> None:
-        tasks, weights, choices = self._tasks, self._weights, user.random.choices
-        only = tasks[0] if len(tasks) == 1 else None
-        wait_time: Callable[[], float] = user.wait_time
-        waits = f"{self._cls.__name__}.wait_time"
+    def _plan_of(self, cls: type[TrioUser | TaskSet]) -> TaskPlan:
+        if (plan := self._plans.get(cls)) is None:
+            plan = self._plans[cls] = TaskPlan(cls, self._users.tasks)
+        return plan
+
+    async def _tasks_of(self, pace: User, user: TrioUser, holder: TrioUser | TaskSet) -> None:
+        """Execute the tasks of a user, or of its task set `holder`, until it is stopped. InterruptTaskSet leaves the set."""
+        next_task = self._plan_of(type(holder)).begin(user._random)
+        wait_time, within = holder.wait_time, holder is not user
+        waits = f"{shown_name(type(holder))}.wait_time"
         itself: Any = trio.lowlevel.current_task()
-        pace.due = pace.now()
         while pace.active:
-            task = only or choices(tasks, cum_weights=weights)[0]
+            task, at_once = next_task(), False
             points = itself._schedule_points  # how often it has let other tasks run
-            if await self._attempt(user, task.name, task.call, user) and itself._schedule_points == points:
+            if task.set is not None:
+                at_once = await self._visit(pace, user, task.set(holder))
+                if itself._schedule_points == points:
+                    await trio.lowlevel.checkpoint()
+            elif await self._attempt(user, task.name, task.call, holder, within=within) and itself._schedule_points == points:
                 self._not_awaited(task)
                 await trio.lowlevel.checkpoint()
             elif not task.awaits:
                 task.awaits = True
+            if at_once:
+                continue
             try:
                 seconds = wait_time()
                 until = pace.now() + seconds if seconds > 0 else 0.0
@@ -125,20 +131,38 @@ class UserLoop:
             if until:
                 await pace.wait_until(until)
 
-    async def _attempt(self, user: TrioUser, name: str, call: Callable[..., Awaitable[None]], *arguments: Any) -> bool:
-        """Execute a part of the user's code. Returns whether it raised nothing. Counts what it raised."""
+    async def _visit(self, pace: User, user: TrioUser, task_set: TaskSet) -> bool:
+        """Execute a task set. Returns whether the next task begins without waiting."""
+        name = shown_name(type(task_set))
+        try:
+            if not await self._attempt(user, f"{name}.on_start", task_set.on_start, within=True):
+                return False
+            await self._tasks_of(pace, user, task_set)
+            at_once = False
+        except InterruptTaskSet as interrupt:
+            at_once = interrupt.reschedule
+        await self._attempt(user, f"{name}.on_stop", task_set.on_stop)
+        return at_once
+
+    async def _attempt(
+        self, user: TrioUser, name: str, call: Callable[..., Awaitable[None]], *arguments: Any, within: bool = False
+    ) -> bool:
+        """Execute a part of the user's code. Returns whether it raised nothing. Counts what it raised, but for InterruptTaskSet
+        `within` a task set, which this raises too."""
         if user._counted:
             user._counted.clear()
         begin = time.monotonic_ns()
         try:
             await call(*arguments)
-        except (Exception, SystemExit) as error:
-            self._count(user, name, begin, error)
-        except BaseExceptionGroup as group:  # the run ends, and an error came before
-            errors, rest = group.split(Exception)
+        except CANCELLED:
+            raise
+        except BaseException as error:  # also SystemExit, and what is no Exception in other libraries
+            if within and (interrupt := interrupt_in(error)) is not None:
+                raise interrupt from None
+            errors, rest = (error, None) if not isinstance(error, BaseExceptionGroup) else error.split(_is_error)
             if errors is not None:
                 self._count(user, name, begin, errors)
-            if rest is not None:
+            if rest is not None:  # the run ends, and an error came before
                 raise rest from None
         else:
             return True
@@ -149,13 +173,18 @@ class UserLoop:
         """Count an exception that ended a task, unless it ended an operation that the task measured."""
         if not came_of(error, user._counted):
             results = self._users.results
-            results.failed(results.recorder(name), time.monotonic_ns() - begin, error, name)
+            results.failed(results.part(name), time.monotonic_ns() - begin, error, name)
 
-    def _not_awaited(self, task: _Task) -> None:
+    def _not_awaited(self, task: UserTask) -> None:
         task.executed += 1
         if task.executed == RUNS_WITHOUT_AWAITING and not task.awaits:
             why = "so it lets no other user run, and sends nothing: await what it should do"
             self._users.results.warn(task.place, f"{task.place}: {task.name} never awaits anything, {why}")
+
+
+def _is_error(error: BaseException) -> bool:
+    """Whether it is one to count; of a group no."""
+    return not isinstance(error, (BaseExceptionGroup, *CANCELLED))
 
 
 def came_of(error: BaseException, counted: Sequence[BaseException]) -> bool:

@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from time import monotonic_ns
 from types import CodeType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
 import trio_hs
 from hs_drill._trio_child import first_error, one_line
 from hs_drill.metrics import UNANSWERED
+from hs_drill.user_classes import InterruptTaskSet
 
 from ._meter import Meter
 from ._tallies import Recorder, Tallies
 
-__all__ = ["Measure", "UserFiles", "UserResults"]
+__all__ = ["Measure", "UserFiles", "UserResults", "interrupt_in"]
 
 logger = logging.getLogger("hs_drill.users")
 
@@ -89,6 +90,10 @@ class UserResults:
         recorder = self._recorders[name] = self._tallies.recorder(name)
         return recorder
 
+    def part(self, name: str) -> Recorder:
+        """The recorder for what is not measured: an exception in a part of the code, such as `Shopper.browse`."""
+        return self.recorder(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 3]}...")
+
     def failed(self, recorder: Recorder, nanoseconds: int, error: BaseException, what: str) -> None:
         """Count a failed operation. `what` is its name."""
         first = first_error(error)
@@ -107,11 +112,27 @@ class UserResults:
         if not isinstance(first, trio_hs.HandlerSocketError | trio.Cancelled):
             self.warn(f"{what} {kind} {place}", f"{what}: {message}")
 
+    def not_awaited(self, function: str, file: str, line: int, called: str) -> None:
+        """Count as failed that a function of the users' has called an async one, and not awaited it."""
+        name, place = function.rpartition("<locals>.")[2], f"{os.path.basename(file)}:{line}"
+        message = f"{called} was called, but never awaited, so it did nothing: write `await` before it ({place})"
+        recorder = self.part(name)
+        recorder.failed.append(0)
+        recorder.errors.append(message)
+        self.warn(f"never awaited {place}", f"{name}: {message}")
+
     def warn(self, key: str, line: str) -> None:
         """Log a line for the user, once for each key."""
         if key not in self._logged and len(self._logged) < MOST_LOGGED:
             self._logged.add(key)
             logger.error(line)
+
+
+def interrupt_in(error: BaseException) -> InterruptTaskSet | None:
+    """The InterruptTaskSet that an exception is; nurseries may have wrapped it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, InterruptTaskSet) else None
 
 
 class _Done:
@@ -135,6 +156,12 @@ class Measure:
         self._name = name
         self._counted = counted
 
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"write `async with self.measure({self._name!r})`")
+
+    def __exit__(self, *_: object) -> None:
+        """Python looks for it before `__enter__`."""
+
     def __aenter__(self) -> _Done:
         self._recorder = self._results.recorder(self._name)
         self._begin = monotonic_ns()
@@ -142,7 +169,7 @@ class Measure:
 
     def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> _Done:
         taken = monotonic_ns() - self._begin
-        if error is None:
+        if error is None or interrupt_in(error) is not None:  # it ends the task, as the code wants
             self._recorder.ok.append(taken)
         else:
             self._results.failed(self._recorder, taken, error, self._name)

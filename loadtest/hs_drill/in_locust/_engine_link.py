@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class RunStart:
     """The file for the engine's history, which must not exist yet. None: keep no history."""
     began: float | None = None
     """When the other engines began it (`time.monotonic()`). None: this engine is among the first."""
+    tasks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The weights of tasks of users in Python, as `task_weights` gives them."""
 
 
 def history_path(directory: str | None, worker: int) -> str | None:
@@ -200,7 +202,9 @@ class EngineLink:
     def _begin(self) -> None:
         assert self._run is not None
         elapsed = time.monotonic() - (self._began if self._run.began is None else self._run.began)
-        self._send({"type": "start", "run": self._run.number, "history": self._run.history, "elapsed": elapsed})
+        tasks = {name: dict(weights) for name, weights in self._run.tasks.items()}
+        start = {"type": "start", "run": self._run.number, "history": self._run.history, "elapsed": elapsed, "tasks": tasks}
+        self._send(start)
         if self._suspension is not None:
             self._send({"type": "suspend", "number": self._suspension})
         self._send_users()

@@ -9,6 +9,7 @@ from typing import Any
 import locust
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
+from locust.runners import WorkerRunner
 
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
@@ -16,6 +17,7 @@ from hs_drill._process_end import end_with_parent
 from ._options import add_options
 from ._session import MasterSession, WorkerSession, open_session
 from ._user_stand_ins import StandIn
+from ._user_tasks import mistakes_in_selection
 from ._web import add_tab, listen_error
 
 __all__ = ["install"]
@@ -44,6 +46,13 @@ def _open_session(environment: Environment, **_: Any) -> None:
     if environment.web_ui is not None and (error := listen_error(environment.web_ui)):
         sys.stderr.write(f"{error}\n")
         sys.exit(ExitCode.START_FAILED)
+    if not isinstance(environment.runner, WorkerRunner):
+        assert environment.parsed_options is not None
+        if mistakes := "".join(
+            f"{line}\n" for line in mistakes_in_selection(environment.user_classes, environment.parsed_options)
+        ):
+            sys.stderr.write(mistakes)
+            sys.exit(ExitCode.BAD_ARGUMENTS)
     session = open_session(environment)
     if not isinstance(session, MasterSession):
         StandIn.engine.set(session.engine)

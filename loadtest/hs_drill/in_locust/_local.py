@@ -15,6 +15,7 @@ from ._interrupts import Interrupts
 from ._locust_stats import fire_each, merge
 from ._owner import Owner
 from ._user_stand_ins import code_modules
+from ._user_tasks import task_weights
 
 __all__ = ["LocalSession"]
 
@@ -51,7 +52,8 @@ class LocalSession(Owner):
         except BaseException:
             self._runner.update_state(before)
             raise
-        self.engine.start(RunStart(self._runs, history_path(self._directory, 0)))
+        tasks = task_weights(self._environment.user_classes)
+        self.engine.start(RunStart(self._runs, history_path(self._directory, 0), tasks=tasks))
 
     def _drain(self) -> None:
         self.engine.stop()

@@ -18,11 +18,9 @@ _SPAWN_RATE = "must be a number of users a second above 0"
 
 
 def add_locusts_options(parser: Any) -> None:
-    """Add the options that `mistake_in` looks at, as text, to Locust's empty parser, which has only `--locustfile`."""
+    """Add the options that `mistake_in` looks at, as text, to Locust's empty parser."""
     parser.add_argument("-u", "--users", dest="num_users", env_var="LOCUST_USERS")
     parser.add_argument("-r", "--spawn-rate", env_var="LOCUST_SPAWN_RATE")
-    parser.add_argument("-T", "--tags", nargs="*", env_var="LOCUST_TAGS")
-    parser.add_argument("-E", "--exclude-tags", nargs="*", env_var="LOCUST_EXCLUDE_TAGS")
 
 
 def mistake_in(arguments: argparse.Namespace) -> str:
@@ -31,10 +29,6 @@ def mistake_in(arguments: argparse.Namespace) -> str:
         return f"-u/--users {_USERS}, not {arguments.num_users!r}"
     if arguments.spawn_rate is not None and not _is_rate(arguments.spawn_rate):
         return f"-r/--spawn-rate {_SPAWN_RATE}, not {arguments.spawn_rate!r}"
-    if arguments.tags:
-        return "--tags cannot be used: it would leave our users without their task; the scenario's mix chooses the operations"
-    if arguments.exclude_tags and "," not in arguments.locustfile:  # otherwise another locustfile's users may have tags
-        return "--exclude-tags cannot be used: our users have no tags; the scenario's mix chooses the operations"
     return ""
 
 

@@ -16,7 +16,7 @@ from hs_drill._shipped import scenario_path
 from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, require_programs, with_cluster
 
 from ._locust_options import add_locusts_options, mistake_in
-from ._user_stand_ins import check_users, code_modules, require_fitting
+from ._user_stand_ins import check_users, code_modules, mistake_in_weights, require_fitting
 
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
 
@@ -49,10 +49,18 @@ def add_options(parser: LocustArgumentParser) -> None:
         sys.exit(ExitCode.BAD_ARGUMENTS)
     if not _checked:
         _checked.append(True)
-        if mistakes := check_users(code_modules()):
-            sys.stderr.write(f"{mistakes}\n")
-            sys.exit(ExitCode.BAD_ARGUMENTS)
+        _require_good_users()
     parser.set_defaults(**locust_settings(scenario.load))
+
+
+def _require_good_users() -> None:
+    try:
+        mistakes = check_users(code_modules()) or mistake_in_weights()
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    if mistakes:
+        sys.stderr.write(f"{mistakes}\n")
+        sys.exit(ExitCode.BAD_ARGUMENTS)
 
 
 def locust_settings(load: Load) -> dict[str, float]:

@@ -8,29 +8,34 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import locust
 from gevent.event import AsyncResult
 from locust import User
 
 from hs_drill._shipped import locustfile, scenario_path
 from hs_drill.scenario import Scenario, ScenarioError, require_mix
-from hs_drill.user_classes import full_name
+from hs_drill.user_classes import expanded, full_name
 
 from ._child import ROOT
 from ._engine_link import MIX, EngineLink
 
 __all__ = [
     "HandlerSocketUser",
+    "SequentialTaskSet",
     "StandIn",
+    "TaskSet",
     "TrioUser",
     "check_users",
     "code_modules",
     "concrete",
+    "mistake_in_weights",
     "names_of_code",
     "require_fitting",
 ]
 
+U = TypeVar("U", bound=User)
 FOREVER = 10 * 365 * 24 * 3600
 
 
@@ -94,8 +99,24 @@ class TrioUser(StandIn):
 
     abstract = True
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.tasks = expanded(cls)  # Locust's own list has also what a subclass replaces, and not what is no user's
 
-def concrete(base: type[StandIn]) -> Iterator[type[StandIn]]:
+
+class TaskSet(locust.TaskSet):
+    """Tasks of such a user. Locust removes those that its options leave out, and shows their shares."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.tasks = expanded(cls)
+
+
+class SequentialTaskSet(TaskSet):
+    """The same here."""
+
+
+def concrete(base: type[U]) -> Iterator[type[U]]:
     """The subclasses of which Locust makes users."""
     for cls in base.__subclasses__():
         if not cls.abstract:
@@ -127,6 +148,14 @@ def require_fitting(scenario: Scenario, name: str) -> None:
         raise ScenarioError(f"{name}: driver: sql executes the scenario's mix, and {cls.__name__} has a HandlerSocket client")
 
 
+def mistake_in_weights() -> str:
+    """A line if no class could have users; "" otherwise. Locust ends with a traceback then."""
+    ours = list(concrete(StandIn))
+    if not ours or any(cls.weight > 0 or cls.fixed_count > 0 for cls in concrete(User)):
+        return ""
+    return f"{', '.join(sorted(cls.__name__ for cls in ours))}: nobody has a weight above 0, so there would be no users"
+
+
 def check_users(modules: list[tuple[str, str]]) -> str:
     """Load the files of users as the engine will. Returns a line for each mistake in them; "" if there is none."""
     if not modules:
@@ -138,6 +167,7 @@ def check_users(modules: list[tuple[str, str]]) -> str:
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": search},
+        start_new_session=True,  # Ctrl-C ends it by our end
         check=False,
     )
     if done.returncode == 0:

@@ -20,6 +20,7 @@ from ._interrupts import Interrupts
 from ._locust_stats import fire_each, merge
 from ._messages import DIED, DRAIN, DRAINED, HELLO, MARK, REPORT, RUN, SETUP, SUSPEND, SUSPENDED
 from ._user_stand_ins import code_modules
+from ._user_tasks import task_weights
 
 __all__ = ["WorkerSession"]
 
@@ -98,9 +99,9 @@ class WorkerSession:
         """The current run; None until both the run and our number are known."""
         if self._run_data is None or self._worker is None:
             return None
-        return RunStart(
-            self._run_data["number"], history_path(self._run_data["directory"], self._worker), self._run_data["began"]
-        )
+        path, began = history_path(self._run_data["directory"], self._worker), self._run_data["began"]
+        # Locust's master has sent the worker its `--tags`, and Locust has removed tasks by them.
+        return RunStart(self._run_data["number"], path, began, task_weights(self._environment.user_classes))
 
     def _on_batch(self, batch: Batch) -> None:
         if not self._each:

@@ -1,4 +1,4 @@
-"""What classes of users in Python say: tasks with their weights, and how long users wait."""
+"""What classes of users in Python, and their task sets, say: tasks with their weights and tags."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, TypeVar, overload
 
-__all__ = ["WEIGHT", "WaitTime", "between", "constant", "constant_throughput", "full_name", "task", "tasks_of"]
+__all__ = ["TAGS", "InterruptTaskSet", "expanded", "full_name", "tag", "task", "tasks_of"]
 
 WEIGHT = "locust_task_weight"
 """Locust's own mark of a task: its `@task` does as well as ours, and it shows the tasks' shares."""
-WaitTime = Callable[[Any], float]
-"""Takes the user. Returns how many seconds it waits after a task."""
+TAGS = "locust_tag_set"
+"""Locust's own mark of tags, by which it removes tasks: `--tags`, `--exclude-tags`."""
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class InterruptTaskSet(Exception):
+    """Leaves a task set: what `TaskSet.interrupt` raises. `reschedule`: whether the next task begins at once."""
+
+    def __init__(self, reschedule: bool = True) -> None:
+        super().__init__("a task set was interrupted")
+        self.reschedule = reschedule
 
 
 @overload
@@ -24,8 +32,9 @@ def task(weight: int) -> Callable[[F], F]: ...
 
 
 def task(weight: Any = 1) -> Any:
-    """Mark an async method as a task: `@task`, or `@task(5)` for one that comes five times as often as one of weight 1."""
-    if isinstance(weight, FunctionType | type):
+    """Mark an async method, or a task set, as a task: `@task`, or `@task(5)` for one that comes five times as often as one of
+    weight 1."""
+    if isinstance(weight, FunctionType | type | staticmethod | classmethod):
         setattr(weight, WEIGHT, 1)
         return weight
     if isinstance(weight, bool) or not isinstance(weight, int) or weight < 1:
@@ -38,33 +47,18 @@ def task(weight: Any = 1) -> Any:
     return mark
 
 
-def between(min_wait: float, max_wait: float) -> WaitTime:
-    """Wait between two numbers of seconds, drawn uniformly."""
-    if not 0 <= min_wait <= max_wait:
-        raise ValueError(f"between needs seconds from 0 on, the lower number first, not {min_wait!r} and {max_wait!r}")
-    return lambda user: user.random.uniform(min_wait, max_wait)
+def tag(*tags: str) -> Callable[[F], F]:
+    """Give a task tags: `@tag("slow")`. `--tags slow` runs only tasks with one of the tags given, `--exclude-tags` only those
+    without. The tags of a task set are those of all its tasks."""
+    if not tags or not all(isinstance(one, str) for one in tags):
+        raise ValueError('tag needs names: @tag("slow")')
 
+    def mark(decorated: F) -> F:
+        for one in expanded(decorated) if isinstance(decorated, type) else [decorated]:
+            mark(one) if isinstance(one, type) else setattr(one, TAGS, {*vars(one).get(TAGS, ()), *tags})
+        return decorated
 
-def constant(wait_time: float) -> WaitTime:
-    """Wait this many seconds."""
-    if not wait_time >= 0:
-        raise ValueError(f"constant needs a number of seconds from 0 on, not {wait_time!r}")
-    return lambda _: wait_time
-
-
-def constant_throughput(task_runs_per_second: float) -> WaitTime:
-    """Wait so long that a user begins this many tasks a second. After a task that took longer, the next one begins at once."""
-    if not task_runs_per_second > 0:
-        raise ValueError(f"constant_throughput needs a number of tasks a second above 0, not {task_runs_per_second!r}")
-    period = 1 / task_runs_per_second
-
-    def wait(user: Any) -> float:
-        pace = user._pace
-        now: float = pace.now()
-        pace.due = max(pace.due + period, now)
-        return float(pace.due - now)
-
-    return wait
+    return mark
 
 
 def full_name(cls: type) -> str:
@@ -73,7 +67,7 @@ def full_name(cls: type) -> str:
 
 
 def tasks_of(cls: type) -> dict[str, tuple[Any, int]]:
-    """The tasks of a class, with their weights. A method of a subclass takes the place of its base's."""
+    """The tasks of a class, with their weights, as they are declared. A method of a subclass takes the place of its base's."""
     found: dict[str, tuple[Any, int]] = {}
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
@@ -81,3 +75,8 @@ def tasks_of(cls: type) -> dict[str, tuple[Any, int]]:
             if (weight := getattr(value, WEIGHT, None)) is not None:
                 found[name] = value, weight
     return found
+
+
+def expanded(cls: type) -> list[Any]:
+    """The tasks of a class, each as often as its weight says: Locust's `tasks`."""
+    return [task for task, weight in tasks_of(cls).values() for _ in range(weight)]

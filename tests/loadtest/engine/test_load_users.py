@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-IMPORTS = "from hs_drill.users import HandlerSocketUser, TrioUser, constant, task\n\n\n"
+IMPORTS = "from hs_drill.users import HandlerSocketUser, SequentialTaskSet, TaskSet, TrioUser, constant, task\n\n\n"
 MISTAKES = f"""{IMPORTS}class NoTasks(TrioUser):
     pass
 
@@ -39,12 +39,45 @@ class Sync(Base):
     class Nested:
         pass
 
+    @task
+    class Buy(SequentialTaskSet):
+        wait_time = 5
+
+        @task
+        def pay(self):
+            pass
+
+        @task
+        class Empty(TaskSet):
+            def on_stop(self):
+                pass
+
 
 class Listed(TrioUser):
     tasks = [print]
 
     async def wait_time(self):
         return 1
+
+
+class Odd(Listed):
+    weight = "heavy"
+    fixed_count: int = -1
+    tasks = []
+    user = "bob"
+
+    @task
+    @staticmethod
+    async def static():
+        pass
+
+    @task
+    async def gives(self):
+        yield 1
+
+    @task
+    async def hs(self):
+        pass
 
 
 class Mix(HandlerSocketUser):
@@ -56,16 +89,27 @@ class Mix(HandlerSocketUser):
 MIX = "a HandlerSocketUser executes the scenario's mix as its load says, and nothing else: make it a TrioUser"
 TOLD = f"""\
 shop.py:4: NoTasks has no tasks: mark an async method with @task, or say `abstract = True`
-shop.py:12: Sync.wait_time must be such as constant(1), not 3
-shop.py:15: Sync.__init__: prepare a user in `async def on_start(self)`
+shop.py:13: Sync.wait_time must be such as constant(1), not 3
+shop.py:15: Sync.__init__: prepare it in `async def on_start(self)`
 shop.py:18: Sync.on_start must be async: write `async def on_start(self)`
 shop.py:21: Sync.browse: a task must be async: write `async def browse(self)`
-shop.py:25: Sync.more: a task is called with nothing but its user: write `async def more(self)`
-shop.py:29: Sync.Nested: tasks within tasks are not supported: make each an async method of Sync
-shop.py:34: Listed.tasks: mark async methods with @task instead of listing functions
-shop.py:37: Listed.wait_time must not be async: it returns the seconds to wait
-shop.py:41: Mix.wait_time: {MIX}
-shop.py:44: Mix.a: {MIX}
+shop.py:25: Sync.more: a task is called with nothing but self: write `async def more(self)`
+shop.py:29: Sync.Nested: a class is no task, unless it is a TaskSet or SequentialTaskSet of hs_drill.users
+shop.py:35: Sync.Buy.wait_time must be such as constant(1), not 5
+shop.py:37: Sync.Buy.pay: a task must be async: write `async def pay(self)`
+shop.py:41: Sync.Buy.Empty has no tasks: mark an async method with @task
+shop.py:43: Sync.Buy.Empty.on_stop must be async: write `async def on_stop(self)`
+shop.py:48: Listed.tasks: mark async methods and task sets with @task instead of listing them
+shop.py:50: Listed.wait_time must not be async: it returns the seconds to wait
+shop.py:50: Odd.wait_time must not be async: it returns the seconds to wait
+shop.py:55: Odd.weight must be a number from 0 on, not 'heavy'
+shop.py:56: Odd.fixed_count must be a whole number from 0 on, not -1
+shop.py:58: Odd.user: every user has self.user already: choose another name
+shop.py:60: Odd.static: a task must be async: write `async def static(self)`, without @staticmethod
+shop.py:65: Odd.gives: a task must be async: write `async def gives(self)`, without `yield`
+shop.py:69: Odd.hs: every user has self.hs already: choose another name
+shop.py:74: Mix.wait_time: {MIX}
+shop.py:77: Mix.a: {MIX}
 """
 GOOD = f"""{IMPORTS}from common import Kept, Shopper as Base
 from locust import HttpUser, constant as locusts_constant, task as locusts_task
@@ -102,7 +146,7 @@ def test_every_mistake_has_its_line(tmp_path: Path) -> None:
     assert check(tmp_path, "shop") == (1, TOLD)
     (tmp_path / "shop.py").write_text(f"{MISTAKES}import gevent\n")
     code, told = check(tmp_path, "shop")
-    assert (code, told.partition(",")[0]) == (1, "shop.py:46: imports gevent"), "before it is loaded"
+    assert (code, told.partition(",")[0]) == (1, "shop.py:79: imports gevent"), "before it is loaded"
 
 
 @pytest.mark.process

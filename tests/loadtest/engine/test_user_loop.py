@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
 import trio.lowlevel
 import trio.testing
+from locust.user.wait_time import constant_pacing as locusts_constant_pacing
 
 import trio_hs
 from hs_drill.engine._meter import Meter
 from hs_drill.engine._tallies import Tallies
 from hs_drill.engine._trio_user import TrioUser
-from hs_drill.engine._user_loop import RUNS_WITHOUT_AWAITING, UserLoop, Users
+from hs_drill.engine._user_loop import RUNS_WITHOUT_AWAITING
 from hs_drill.engine._user_results import MOST_NAMES, OTHER_NAMES, UserFiles, UserResults
 from hs_drill.metrics import UNANSWERED
-from hs_drill.scenario import parse_scenario
 from hs_drill.user_classes import constant, task
-
-SCENARIO = parse_scenario("name: x\n", "s.yaml")
-
-
-class Run:
-    """A run with one class of users."""
-
-    def __init__(self, cls: type[TrioUser], nursery: trio.Nursery, scope: trio.CancelScope) -> None:
-        self.tallies = Tallies()
-        self.results = UserResults(self.tallies, UserFiles([__file__]), Meter({}), lambda: scope.cancel_called)
-        hs: Any = None  # these users send nothing
-        users = Users(SCENARIO, 0, hs, self.results, itertools.count(10), None, None)
-        self.loop = UserLoop(cls, users, nursery)
-
-    def counts(self) -> tuple[dict[str, int], Counter[tuple[str, str]]]:
-        """How many operations of each name succeeded, and each name's errors, without the lines of their places."""
-        ok: Counter[str] = Counter()
-        errors: Counter[tuple[str, str]] = Counter()
-        for _, _, taken in self.tallies.take():
-            for name, (succeeded, failed, messages) in taken.items():
-                ok[name] += len(succeeded)
-                assert len(failed) == len(messages)
-                errors.update((name, message) for message in messages)
-        return {name: count for name, count in ok.items() if count}, errors
-
-
-@asynccontextmanager
-async def running(cls: type[TrioUser], users: int = 1) -> AsyncIterator[Run]:
-    """Users that begin; they finish their tasks when the block ends."""
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
-            run = Run(cls, nursery, scope)
-            run.loop.set_users(users)
-            yield run
-            run.loop.set_users(0)
+from tests.loadtest.support.user_runs import SCENARIO, Run, running
 
 
 async def test_only_what_is_measured_is_an_operation(autojump_clock: trio.testing.MockClock) -> None:
@@ -153,9 +115,18 @@ async def test_an_exception_counts_once_with_its_place(
             await trio.lowlevel.checkpoint()
             raise SystemExit(3)  # case 8
 
+        async def case_9(self) -> None:
+            await trio.lowlevel.checkpoint()
+            raise KeyboardInterrupt  # case 9
+
+        async def case_10(self) -> None:
+            self.random = None  # type: ignore[assignment]  # no harm to the loop
+            with self.measure("sync"):  # case 10
+                pass
+
     with caplog.at_level(logging.ERROR, "hs_drill.users"):
         async with running(Broken) as run:
-            await trio.sleep(12)
+            await trio.sleep(14)
             run.loop._nursery.cancel_scope.cancel()
     ok, errors = run.counts()
     assert ok == {}
@@ -176,6 +147,8 @@ async def test_an_exception_counts_once_with_its_place(
                 f"without a space at its ends, and not all or Aggregated ({here('case 7')})",
             ),
             ("Broken.each", f"SystemExit: 3 ({here('case 8')})"),
+            ("Broken.each", f"KeyboardInterrupt:  ({here('case 9')})"),
+            ("Broken.each", f"TypeError: write `async with self.measure('sync')` ({here('case 10')})"),
         ]
     )
     told = [record.getMessage() for record in caplog.records]
@@ -293,6 +266,55 @@ async def test_a_broken_wait_time_is_an_error_and_no_busy_loop(autojump_clock: t
     ok, errors = run.counts()
     assert ok == {"work": 3}
     assert {name for name, _ in errors} == {"Waits.wait_time"}
+
+
+async def test_the_longest_names_of_classes_and_tasks_are_cut(autojump_clock: trio.testing.MockClock) -> None:
+    class AClassWithANameThatIsAlmostAsLongAsTheLongestNameOfAnOperation(TrioUser):
+        wait_time = constant(1)
+
+        @task
+        async def and_a_task(self) -> None:
+            raise ValueError("told")
+
+    async with running(AClassWithANameThatIsAlmostAsLongAsTheLongestNameOfAnOperation) as run:
+        await trio.sleep(0.5)
+    _, errors = run.counts()
+    assert [name for name, _ in errors] == ["AClassWithANameThatIsAlmostAsLongAsTheLongestNameOfAnOper..."]
+
+
+async def test_an_exception_when_the_run_ends_is_counted(autojump_clock: trio.testing.MockClock) -> None:
+    class Late(TrioUser):
+        @task
+        async def two(self) -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("in the end")
+
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            run = Run(Late, nursery, scope)
+            run.loop.set_users(1)
+            await trio.sleep(1)
+            scope.cancel()
+    _, errors = run.counts()
+    assert [message.partition(" (")[0] for _, message in errors] == ["ValueError: in the end"]
+
+
+async def test_locusts_own_waits_work(autojump_clock: trio.testing.MockClock) -> None:
+    class Paced(TrioUser):
+        wait_time = locusts_constant_pacing(3600)
+
+        @task
+        async def work(self) -> None:
+            async with self.measure("work"):
+                await trio.lowlevel.checkpoint()
+
+    async with running(Paced) as run:
+        await trio.sleep(3599)
+    assert run.counts() == ({"work": 1}, Counter())
 
 
 async def test_too_many_names_are_counted_together() -> None:

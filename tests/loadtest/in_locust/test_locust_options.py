@@ -26,9 +26,6 @@ def parse(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         (["-r", "nan"], "-r/--spawn-rate must be a number of users a second above 0, not 'nan'"),
         (["--spawn-rate", "fast"], "-r/--spawn-rate must be a number of users a second above 0, not 'fast'"),
         (["--server-version", "eleven"], "with the options given, cluster.version: must be the first two numbers of a version"),
-        (["-T", "a", "b"], "--tags cannot be used"),
-        (["--exclude-tags", "a"], "--exclude-tags cannot be used"),
-        (["-f", "loadtest,other.py", "--tags", "a"], "--tags cannot be used"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -44,8 +41,6 @@ def test_a_mistake_is_one_line(
     "arguments",
     [
         ["-u", "1", "-r", "0.5"],
-        ["--tags"],
-        ["-f", "loadtest,other.py", "-E", "slow"],
         ["-u", "-5", "--worker"],
         ["-u", "-5", "-h"],
     ],
@@ -62,7 +57,7 @@ def test_a_mistake_in_the_environment_too(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("wrong", [["-u", "-5", "--processes", "2"], ["-t", "nonsense"]])
+@pytest.mark.parametrize("wrong", [["-u", "-5", "--processes", "2"], ["-t", "nonsense"], ["--tags", "a"]])
 def test_nothing_has_started_by_then(wrong: list[str]) -> None:
     with Locust(*HEADLESS, "--cluster", "embedded", *wrong) as locust:
         assert locust.exit_code() == 2, locust.describe()

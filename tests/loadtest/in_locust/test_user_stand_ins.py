@@ -9,14 +9,27 @@ from pathlib import Path
 import pytest
 
 FILE = """\
-from hs_drill.users import HandlerSocketUser, TrioUser, between, task
+from hs_drill.users import HandlerSocketUser, SequentialTaskSet, TaskSet, TrioUser, between, tag, task
 
 
 class Mix(HandlerSocketUser):
     weight = 2
 
 
-class Shopper(TrioUser):
+class Common:
+    @task
+    async def mixed_in(self): ...
+
+
+class Base(TrioUser):
+    abstract = True
+
+    @tag("slow")
+    @task(3)
+    async def replaced(self): ...
+
+
+class Shopper(Common, Base):
     wait_time = between(1, 2)
 
     async def on_start(self):
@@ -24,9 +37,29 @@ class Shopper(TrioUser):
 
     on_stop = on_start
 
+    @tag("fast")
     @task(5)
     async def browse(self):
         raise AssertionError("not here")
+
+    @tag("slow")
+    @task(2)
+    async def replaced(self): ...
+
+    @task
+    class Buy(SequentialTaskSet):
+        @task
+        async def choose(self): ...
+
+        @tag("fast")
+        @task
+        async def pay(self): ...
+
+        @task
+        class Inner(TaskSet):
+            @tag("slow")
+            @task
+            async def wait(self): ...
 """
 CODE = """\
 import gevent.monkey
@@ -41,7 +74,43 @@ assert "trio" not in sys.modules
 from hs_drill.in_locust import _user_stand_ins as stand_ins
 load_locustfile({ours!r})
 assert stand_ins.code_modules() == [("shop", {shop!r})], stand_ins.code_modules()
-assert [len(classes[name].tasks) for name in ("Mix", "Shopper")] == [1, 5]
+assert [len(classes[name].tasks) for name in ("Mix", "Shopper")] == [1, 9]
+
+from types import SimpleNamespace
+from hs_drill.in_locust._user_tasks import mistakes_in_selection, task_weights
+from locust.user.task import filter_tasks_by_tags
+
+Mix, Shopper = classes["Mix"], classes["Shopper"]
+def told(cls, tags=None, without=None, equal=False):
+    options = SimpleNamespace(tags=tags, exclude_tags=without, equal_weights=equal)
+    return [line.partition(":")[0] for line in mistakes_in_selection(cls, options)]
+
+assert told([Mix, Shopper]) == told([Shopper], ["fast"]) == told([Shopper], ["slow"], ["fast"]) == []
+assert told([Mix, Shopper], None, ["slow"]) == []
+assert told([Mix, Shopper], ["fast"]) == ["--tags cannot be used"]
+assert told([Mix], None, ["fast"]) == ["--exclude-tags cannot be used"]
+(line,) = told([Shopper], ["fast"], ["fast"])
+assert line == "Shopper has no tasks that --tags, --exclude-tags or --config-users leave. Name the classes to run", line
+assert told([Shopper], equal=True) == ["--equal-weights cannot be used"]
+
+declared = {{
+    "shop.Shopper": {{"mixed_in": 1, "browse": 5, "replaced": 2, "Buy": 1}},
+    "shop.Shopper.Buy": {{"choose": 1, "pay": 1, "Inner": 1}},
+    "shop.Shopper.Buy.Inner": {{"wait": 1}},
+}}
+assert task_weights([Mix, Shopper]) == declared, task_weights([Mix, Shopper])
+filter_tasks_by_tags(Shopper, {{"fast"}}, None)
+assert task_weights([Mix, Shopper]) == {{
+    "shop.Shopper": {{"mixed_in": 0, "browse": 5, "replaced": 0, "Buy": 1}},
+    "shop.Shopper.Buy": {{"choose": 0, "pay": 1, "Inner": 0}},
+}}
+assert stand_ins.mistake_in_weights() == ""
+for cls in stand_ins.concrete(stand_ins.StandIn):
+    cls.weight = 0
+told = "HandlerSocketUser, Mix, Shopper: nobody has a weight above 0, so there would be no users"
+assert stand_ins.mistake_in_weights() == told
+Shopper.fixed_count = 1
+assert stand_ins.mistake_in_weights() == ""
 
 class Engine:
     told = []
