@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Awaitable, Iterator
-from functools import partial
 from typing import Any
 
 import trio
 
 import trio_hs
-from hs_drill.scenario import Keys, OperationSpec, Scenario
-from hs_drill.store import MixOperation, Operation
-from hs_drill.workload import Rows, draw_keys, of_run, worker_of
 
-from ._binding import Binding, BoundOperation, Intent, TableOf
-from ._bound_reads import bind_read
-from ._bound_writes import bind_insert, bind_update
-from ._primary_reads import PrimaryReads
+from ._binding import BoundOperation, Intent
+from ._row_operations import RowOperations
 from ._scribe import Scribe
 
-__all__ = ["ROW_OPERATIONS", "AuditedRows", "RowOperations"]
-
-MOST_STEP = 1_000_000
-COLUMNS = ("id", "grp", "n", "payload")
-ROW_OPERATIONS = [
-    MixOperation(Operation.GET, "get", Operation.GET, 0),
-    MixOperation(Operation.INSERT, "insert", Operation.INSERT),
-    MixOperation(Operation.UPDATE, "update", Operation.UPDATE, None, ("payload",)),
-    MixOperation(Operation.DELETE, "delete", Operation.DELETE),
-    MixOperation(Operation.INCR, "incr", Operation.INCR, 0),
-]
-"""For the header of a history. A mix's operations with these names do the same."""
-
-
-class RowOperations:
-    """The operations of an engine on the drill's own table, by a row's number. `numbers` and `versions` are shared with the
-    mix: no two writes have the same."""
-
-    def __init__(
-        self,
-        table_of: TableOf,
-        scenario: Scenario,
-        rows: Rows,
-        run: int,
-        worker: int,
-        numbers: Iterator[int],
-        versions: Iterator[int],
-        primary: PrimaryReads | None = None,
-    ) -> None:
-        binding = Binding(table_of, scenario, rows, None)
-        get = OperationSpec("get", "get", 1.0, columns=COLUMNS)
-        read = partial(bind_read, spec=get, code=Operation.GET, latest=False, may_be_empty=False)
-        update = OperationSpec("update", "update", 1.0, set=("payload",))
-        # In the history it is the mix's operation of that name, so it goes where that one goes.
-        of_primary = primary is not None and any(one.primary for one in scenario.operations if one.name == "get")
-        self.get = primary.bound(binding, read) if primary is not None and of_primary else read(binding)
-        self.insert = bind_insert(binding, Operation.INSERT, numbers, versions)
-        self.update = bind_update(binding, update, Operation.UPDATE, versions)
-        key, counter = binding.table(["id"]), binding.table(["n"])
-        self.delete = BoundOperation(lambda number, _: key.delete("=", [number]), Operation.DELETE)
-
-        def step(drawn: tuple[int, int], intent: Intent) -> Awaitable[Any]:
-            number, intent.value = drawn
-            return counter.incr("=", [number], [intent.value])
-
-        self.incr = BoundOperation(step, Operation.INCR)
-        self.loaded = scenario.table.rows
-        keys = Keys() if scenario.keys.distribution == "latest" else scenario.keys  # by its number no row is the latest
-        self.drawn = draw_keys(keys, self.loaded, random.Random(f"{scenario.seed}/{worker}/rows"), worker)
-        self._run, self._worker = run, worker
-
-    def has_inserted(self, number: int) -> bool:
-        """Whether a row has a number of this engine's in this run. The audit relies on that no other deletes it."""
-        return of_run(number, self._run) and worker_of(number) == self._worker
+__all__ = ["AuditedRows"]
 
 
 class AuditedRows:
@@ -83,6 +22,9 @@ class AuditedRows:
     Rows have numbers: the loaded ones from 1 to `count`, an inserted one that which `insert` returned. The user is one session:
     it does one operation after the other. All raise `trio_hs.HandlerSocketError`, as the client does; after one with
     `maybe_applied` the audit allows both. What the audit could not follow raises ValueError or RuntimeError, and sends nothing.
+
+    On a table with columns of its own, operations are those of the scenario's mix: what they read, set or step is what it says.
+    `operation` names one of them; it may be left out where the mix has only one of that kind.
     """
 
     def __init__(self, operations: RowOperations, scribe: Scribe, user: int) -> None:
@@ -96,34 +38,47 @@ class AuditedRows:
         """The number of a loaded row, drawn as the scenario's `keys` say; uniformly for `latest`."""
         return next(self._operations.drawn)
 
-    async def get(self, number: int) -> trio_hs.Row:
-        """Read a row: pairs of column and text, or `[]` if it is not there."""
-        self._require(_is_whole(number), number, "is the number of any row")
-        row: trio_hs.Row = await self._execute(self._operations.get, number, number)
+    def key(self, number: int) -> tuple[Any, ...]:
+        """The values of a row's primary key."""
+        self._require(_is_whole(number), number, "is that of a row")
+        return self._operations.key(number)
+
+    async def get(self, number: int, *, operation: str | None = None) -> trio_hs.Row:
+        """Read a row: pairs of column and value, or `[]` if it is not there. Values of the harness's own table are text."""
+        self._require(_is_whole(number), number, "is that of a row")
+        bound = self._operations.named("get", operation)
+        row: trio_hs.Row = self._operations.shown(bound, await self._execute(bound, number, number))
         return row
 
-    async def insert(self) -> int:
+    async def insert(self, *, operation: str | None = None) -> int:
         """Insert a row, and return its number."""
         intent = Intent()
-        await self._execute(self._operations.insert, 0, 0, intent)
+        await self._execute(self._operations.named("insert", operation), 0, 0, intent)
         return int(intent.key)
 
-    async def update(self, number: int) -> bool:
-        """Write a new payload into a row, a loaded one or one that this engine has inserted. Returns whether it is there."""
+    async def update(self, number: int, *, operation: str | None = None) -> bool:
+        """Write new values into a row, a loaded one or one that this engine has inserted. Returns whether it is there."""
         self._require_written(number)
-        return bool(await self._execute(self._operations.update, number, number))
+        return bool(await self._execute(self._operations.named("update", operation), number, number))
 
-    async def incr(self, number: int, step: int = 1) -> bool:
-        """Add `step`, 1 to 1,000,000, to the counter `n` of such a row. Returns whether it is there."""
+    async def incr(self, number: int, step: int | None = None, *, operation: str | None = None) -> bool:
+        """Add to a counter of such a row: to `n` of the harness's own table `step`, 1 to 1,000,000 and 1 if left out. Returns
+        whether the row is there."""
+        return await self._step("incr", number, step, operation)
+
+    async def decr(self, number: int, *, operation: str | None = None) -> bool:
+        """Subtract from a counter of such a row, unless it would change its sign. Not on the harness's own table."""
+        return await self._step("decr", number, None, operation)
+
+    async def _step(self, do: str, number: int, step: int | None, operation: str | None) -> bool:
         self._require_written(number)
-        if not _is_whole(step) or step > MOST_STEP:
-            raise ValueError(f"the step of an incr must be a whole number from 1 to {MOST_STEP:,}, not {step!r}")
-        return bool(await self._execute(self._operations.incr, number, (number, step)))
+        bound, drawn = self._operations.named(do, operation), self._operations.step(number, step)
+        return bool(await self._execute(bound, number, drawn))
 
-    async def delete(self, number: int) -> bool:
+    async def delete(self, number: int, *, operation: str | None = None) -> bool:
         """Delete a row that this engine has inserted in this run. Returns whether it was there."""
         self._require(_is_whole(number) and self._operations.has_inserted(number), number, "was inserted by this engine")
-        return bool(await self._execute(self._operations.delete, number, number))
+        return bool(await self._execute(self._operations.named("delete", operation), number, number))
 
     def _require_written(self, number: int) -> None:
         known = _is_whole(number) and (number <= self.count or self._operations.has_inserted(number))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 import trio_hs
 from hs_drill.scenario import Scenario, values
 from hs_drill.store import Operation
-from hs_drill.workload import As, Keys, Rows
+from hs_drill.workload import OPS, As, Keys, Rows, first_insert_key
 
 from ._sql_table import SqlTable
 
-__all__ = ["AnyTable", "Binding", "BoundOperation", "Call", "Intent", "Observe", "TableOf"]
+__all__ = ["AnyTable", "Binding", "BoundOperation", "Call", "Intent", "Numbers", "Observe", "TableOf"]
 
 
 class Intent:
@@ -78,6 +79,22 @@ class _Newest:
         if younger < len(inserted):
             return inserted[-1 - younger]
         return self._loaded - (younger - len(inserted)) % self._loaded
+
+
+class Numbers:
+    """The numbers of rows to insert, and the versions of writes: no two writes of an engine in a run have the same."""
+
+    def __init__(self, scenario: Scenario, run: int, worker: int) -> None:
+        self.run, self.worker = run, worker
+        self._first = first_insert_key(run, worker)
+        self.inserts = itertools.count(self._first)
+        self._declared = scenario.table.declared
+        self._versions: dict[int, Iterator[int]] = {}
+
+    def versions(self, place: int) -> Iterator[int]:
+        """For the operation at this place of the mix. On a declared table a version says which operation wrote it."""
+        start, by = (self._first + place, OPS) if self._declared else (self._first, 1)
+        return self._versions.setdefault(place if self._declared else 0, itertools.count(start, by))
 
 
 class Binding:

@@ -8,15 +8,14 @@ What does not depend on the drawn row is looked up and compiled once, here and i
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from hs_drill.scenario import Scenario
 from hs_drill.store import READS, MixOperation, Operation, operation_code
-from hs_drill.workload import OPS, As, Rows, first_insert_key
+from hs_drill.workload import As, Rows
 
-from ._binding import Binding, BoundOperation, Call, Intent, TableOf
+from ._binding import Binding, BoundOperation, Call, Intent, Numbers, TableOf
 from ._bound_reads import bind_read
 from ._bound_writes import bind_delete, bind_insert, bind_step, bind_update
 from ._primary_reads import PrimaryReads
@@ -28,30 +27,23 @@ def bind(
     table_of: TableOf,
     scenario: Scenario,
     rows: Rows,
+    numbers: Numbers,
     *,
-    run: int,
-    worker: int,
     as_: As | None = None,
-    shared_with: tuple[Iterator[int], Iterator[int]] | None = None,
     primary: PrimaryReads | None = None,
 ) -> Mapping[str, BoundOperation]:
-    """Every operation by its name in the scenario. See `Binding`. `shared_with`: the numbers of rows to insert and, for the
-    drill's own table, the versions of writes, if others take of them too. `primary` is needed if an operation reads there."""
+    """Every operation by its name in the scenario. See `Binding`. `primary` is needed if an operation reads there."""
     binding = Binding(table_of, scenario, rows, as_)
-    first = first_insert_key(run, worker)
-    numbers, shared = shared_with or (itertools.count(first), itertools.count(first))
     changed = {column for spec in scenario.operations for column in (*spec.set, spec.column)}
     bound: dict[str, BoundOperation] = {}
     inserts = [spec.name for spec in scenario.operations if spec.do == "insert"]
     for place, spec in sorted(enumerate(scenario.operations), key=lambda placed: placed[1].do == "delete"):
         code = operation_code(spec.name, spec.do, place)
-        # On a declared table a version says which operation wrote it.
-        versions = itertools.count(first + place, OPS) if scenario.table.declared else shared
         match spec.do:
             case "insert":
-                bound[spec.name] = bind_insert(binding, code, numbers, versions)
+                bound[spec.name] = bind_insert(binding, code, numbers.inserts, numbers.versions(place))
             case "update":
-                bound[spec.name] = bind_update(binding, spec, code, versions)
+                bound[spec.name] = bind_update(binding, spec, code, numbers.versions(place))
             case "incr" | "decr":
                 bound[spec.name] = bind_step(binding, spec, code)
             case "delete":

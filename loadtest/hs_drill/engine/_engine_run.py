@@ -18,10 +18,11 @@ from hs_drill._trio_child import TrioChannel
 from hs_drill._wire import Message
 from hs_drill.metrics import Batch, Begun, OperationBatch, collapse, total_of
 from hs_drill.store import HistoryWriter
-from hs_drill.workload import first_insert_key, operations
+from hs_drill.workload import operations
 
 from ._arrivals import Arrivals, Course
-from ._audited_rows import AuditedRows, RowOperations
+from ._audited_rows import AuditedRows
+from ._binding import Numbers
 from ._bound_operations import bind
 from ._closed_loop import ClosedLoop
 from ._lag import LagSampler
@@ -29,6 +30,7 @@ from ._meter import Meter
 from ._open_loop import OpenLoop
 from ._pace import turn_of
 from ._performer import Performer
+from ._row_operations import DeclaredOperations, DrillOperations
 from ._server_names import in_names
 from ._setup import Client, PrimaryClients, Setup
 from ._tallies import Taken
@@ -69,10 +71,9 @@ class EngineRun:
         self._each = setup.each
         self._worker, self._lag = setup.worker, LagSampler()
         scenario, worker = setup.scenario, setup.worker
-        first, run = first_insert_key(start["run"], worker), start["run"]
-        writes = itertools.count(first), itertools.count(first)
         reads = None if primary is None else primary.reads
-        bound = bind(hs.table, scenario, setup.rows, run=run, worker=worker, as_=setup.as_, shared_with=writes, primary=reads)
+        writes = Numbers(scenario, start["run"], worker)
+        bound = bind(hs.table, scenario, setup.rows, writes, as_=setup.as_, primary=reads)
         rng, load = random.Random(f"{scenario.seed}/{worker}/pace"), scenario.load
         draw = operations(scenario, worker).__next__
         self._performer = performer = Performer(bound, draw, turn_of(load, rng), scribe, meter)
@@ -85,8 +86,9 @@ class EngineRun:
         shared = None
         if users_hs is not None:
             rows = None
-            if scribe is not None and not scenario.table.declared:
-                rows = partial(AuditedRows, RowOperations(hs.table, scenario, setup.rows, run, worker, *writes, reads), scribe)
+            if scribe is not None and not scenario.table.existing:
+                kind = DeclaredOperations if scenario.table.declared else DrillOperations
+                rows = partial(AuditedRows, kind(hs.table, scenario, setup.rows, writes, setup.as_, reads), scribe)
             results = UserResults(performer.tallies, setup.user_files, meter, lambda: users.cancel_called)
             shared = Users(scenario, worker, users_hs, results, numbers, history, rows, start.get("tasks", {}))
         self._code = UserCode(setup, shared, nursery)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ._binding import Binding, BoundOperation, TableOf
 
-__all__ = ["Acknowledged", "PrimaryReads"]
+__all__ = ["Acknowledged", "PrimaryReads", "bind_here"]
 
 
 @dataclass
@@ -35,3 +35,8 @@ class PrimaryReads:
         calls, acknowledged = {name: one.call for name, one in by_server.items()}, self.acknowledged
         any_of_them = next(iter(by_server.values()))
         return replace(any_of_them, call=lambda drawn, intent: calls[acknowledged.last](drawn, intent))
+
+
+def bind_here(binding: Binding, bind: Callable[[Binding], BoundOperation], primary: PrimaryReads | None) -> BoundOperation:
+    """The read that `bind` binds, of the `primary` if that is given."""
+    return bind(binding) if primary is None else primary.bound(binding, bind)

@@ -20,11 +20,11 @@ from hs_drill.scenario import NetworkFault, Scenario, to_be_promoted
 from hs_drill.store import UNAUDITED_WRITES, HistoryWriter, MixOperation
 from hs_drill.workload import ExistingRows, Sample, rows_of
 
-from ._audited_rows import ROW_OPERATIONS
 from ._bound_operations import mix_operations
 from ._load_users import load_users
 from ._meter import Meter, WriteWatch
 from ._primary_reads import Acknowledged, PrimaryReads
+from ._row_operations import ROW_OPERATIONS
 from ._scribe import Scribe
 from ._sent_values import ENCODING, sent_by_handlersocket
 from ._server_names import connections_recorded, names_of_servers

@@ -61,10 +61,10 @@ class TrioUser:
 
     @property
     def rows(self) -> AuditedRows:
-        """Audited operations on the drill's own table. RuntimeError if the run has no audit, or another table."""
+        """Audited operations on the scenario's table. RuntimeError if the run has no audit, or the table is one that exists."""
         if self._rows is None:
-            why = "say `audit: true` in the scenario" if not self.scenario.audited else "leave `table.columns` out"
-            raise RuntimeError(f"self.rows is for audited runs on the drill's own table: {why}")
+            why = "say `audit: true` in the scenario" if not self.scenario.audited else "and not for a table that exists"
+            raise RuntimeError(f"self.rows is for audited runs: {why}")
         return self._rows
 
     def __init__(self) -> None:

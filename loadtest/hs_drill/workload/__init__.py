@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._existing_rows import ExistingRows, Sample
 from ._keys import draw_keys
 from ._payloads import fillers, group_of
-from ._readers import shown
+from ._readers import reader, shown
 from ._rows import As, Keys, Maker, Observer, Rows, RowState, Wrong
 from ._rows_of import loaded, rows_of
 from ._stream import Drawn, operations
@@ -58,6 +58,7 @@ __all__ = [
     "of_run",
     "operations",
     "payload_of",
+    "reader",
     "rows_of",
     "shown",
     "version_of",

@@ -18,6 +18,7 @@ import trio_hs
 from hs_drill import __main__ as command
 from hs_drill._cluster import Cluster, Server
 from hs_drill._sql_text import literal, quoted
+from hs_drill.engine._binding import Numbers
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sent_values import ENCODING, bytes_of, sent_by_handlersocket
 from hs_drill.engine._sql_client import open_sql_client
@@ -188,7 +189,7 @@ async def told_by(server: Server, name: str, scenario: Scenario) -> list[Any]:
     told: list[Any] = []
     await fill(server, scenario)
     async with driver(server, name, rows) as (table_of, as_):
-        bound = bind(table_of, scenario, rows, run=1, worker=0, as_=as_)
+        bound = bind(table_of, scenario, rows, Numbers(scenario, 1, 0), as_=as_)
         for operation in rng.choices(list(bound), k=400):
             drawn: Any = rng.randint(1, 60)
             if count := counts[operation]:

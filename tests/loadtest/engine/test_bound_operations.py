@@ -12,9 +12,10 @@ import pytest
 import trio_hs
 import trio_hs.testing
 from hs_drill.controller._table import load_table
-from hs_drill.engine._audited_rows import RowOperations
+from hs_drill.engine._binding import Numbers
 from hs_drill.engine._bound_operations import BoundOperation, Intent, bind, mix_operations
 from hs_drill.engine._primary_reads import Acknowledged, PrimaryReads
+from hs_drill.engine._row_operations import DrillOperations
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._sent_values import ENCODING, sent_by_handlersocket
 from hs_drill.scenario import Scenario, parse_scenario
@@ -70,7 +71,7 @@ async def bound() -> AsyncIterator[Bound]:
             insert, make = hs.table("drill", "t", rows.columns).insert, rows.maker(rows.columns, as_)
             for number in range(1, 51):
                 await insert(make(number, INITIAL))
-            yield dict(bind(hs.table, scenario(), rows, run=1, worker=0, as_=as_))
+            yield dict(bind(hs.table, scenario(), rows, Numbers(scenario(), 1, 0), as_=as_))
 
 
 async def perform(bound: Bound, name: str, key: Any) -> tuple[Intent, Any]:
@@ -192,11 +193,12 @@ async def test_reads_of_the_primary_follow_the_writes_and_so_does_the_users_get_
     """In the history the get of users in Python is that of the mix."""
     read = parse_scenario(f"name: x\nmix: {{{mix}, own: {{do: get, from: primary, weight: 1}}}}\n", "s.yaml")
     rows = rows_of(read)
-    bound = bind(table_of("readers"), read, rows, run=1, worker=0, primary=PRIMARY)
-    of_users = RowOperations(table_of("readers"), read, rows, 1, 0, itertools.count(), itertools.count(), PRIMARY)
+    numbers = Numbers(read, 1, 0)
+    bound = bind(table_of("readers"), read, rows, numbers, primary=PRIMARY)
+    of_users = DrillOperations(table_of("readers"), read, rows, numbers, None, PRIMARY)
     for primary in ("writer", "standby", "writer"):
         PRIMARY.acknowledged.last = primary
         assert await bound["own"].call(7, Intent()) == f"7 from {primary}"
-        for get in (bound["get"], of_users.get):
+        for get in (bound["get"], of_users.named("get", None)):
             assert await get.call(7, Intent()) == f"7 from {primary if followed else 'readers'}"
     assert [(one.name, one.primary) for one in mix_operations(read, rows)] == [("get", followed), ("own", True)]

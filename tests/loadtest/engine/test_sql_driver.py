@@ -18,6 +18,7 @@ import trio
 import trio_hs
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.controller._table import fill_table
+from hs_drill.engine._binding import Numbers
 from hs_drill.engine._bound_operations import Intent, bind
 from hs_drill.engine._sql_client import SqlClient, open_sql_client
 from hs_drill.scenario import ScenarioError, parse_scenario
@@ -58,7 +59,7 @@ async def client(control: Control) -> AsyncIterator[SqlClient]:
 async def answers(table_of: Any, control: Control) -> list[Any]:
     """The answers of some operations, one after the other, and the rows afterwards."""
     rng = random.Random(1)
-    bound = bind(table_of, scenario(), rows_of(scenario()), run=1, worker=0)
+    bound = bind(table_of, scenario(), rows_of(scenario()), Numbers(scenario(), 1, 0))
     told: list[Any] = []
     for _ in range(300):
         name = rng.choice(list(bound))
