@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import CodeType
 
 import trio
+import trio.lowlevel
 
 from ._block_watch import BlockWatch
 from ._setup import Setup
 from ._unawaited import unawaited_reported
 from ._user_loop import UserLoop, Users
 
-__all__ = ["UserCode"]
+__all__ = ["UserCode", "places_of"]
+
+LOOK_SECONDS = 0.5
+"""How often to look whether the run is cancelling what its users do; and how long it may take them to end."""
 
 
 class UserCode:
@@ -19,17 +25,26 @@ class UserCode:
 
     def __init__(self, setup: Setup, users: Users | None, nursery: trio.Nursery) -> None:
         self._users = users
+        self._nursery = nursery
+        self._is_users = setup.user_files.has
         self._loops: dict[str, UserLoop] = {}
         if users is not None:
-            self._is_users = setup.user_files.has
-            self._watch = BlockWatch(self._is_users, users.results.warn)
             self._loops = {name: UserLoop(cls, users, nursery) for name, cls in setup.user_classes.items()}
 
     async def watch(self) -> None:
-        """Look for code that blocks, or awaits nothing, until cancelled."""
-        if self._users is not None:
-            with unawaited_reported(self._is_users, self._users.results.not_awaited):
-                await self._watch.run()
+        """Look for code that blocks, awaits nothing, or does not end, until cancelled."""
+        if self._users is None:
+            return
+        results = self._users.results
+        with unawaited_reported(self._is_users, results.not_awaited):
+            async with trio.open_nursery() as watching:
+                watching.start_soon(BlockWatch(self._is_users, results.warn).run)
+                while not results.ending():  # noqa: ASYNC110  (a deadline that passes sets no event)
+                    await trio.sleep(LOOK_SECONDS)
+                await trio.sleep(LOOK_SECONDS)
+                for place in places_of(self._nursery.child_tasks, self._is_users):
+                    why = "it catches trio.Cancelled, as `except:` and `except BaseException:` do, and does not raise it again"
+                    results.warn(f"stays {place}", f"{place}: does not end, although the run has ended: {why}")
 
     def cut(self) -> None:
         """A new generation of operations has begun."""
@@ -44,3 +59,12 @@ class UserCode:
     def stop(self) -> None:
         """Let every user end its current task."""
         self.set_users({})
+
+
+def places_of(tasks: Iterable[trio.lowlevel.Task], is_users: Callable[[CodeType], bool]) -> Iterator[str]:
+    """The file and line of the users' code in which each task waits."""
+    for task in tasks:
+        found = [(frame.f_code, line) for frame, line in task.iter_await_frames() if is_users(frame.f_code)]
+        if found:
+            code, line = found[-1]
+            yield f"{os.path.basename(code.co_filename)}:{line}"

@@ -124,6 +124,8 @@ class UserLoop:
                 continue
             try:
                 seconds = wait_time()
+                if not isinstance(seconds, int | float):
+                    raise TypeError(f"it returned {seconds!r}, which is no number of seconds")
                 until = pace.now() + seconds if seconds > 0 else 0.0
             except Exception as error:
                 self._count(user, waits, time.monotonic_ns(), error)

@@ -61,7 +61,7 @@ class UserResults:
         self._tallies = tallies
         self._files = files
         self._meter = meter
-        self._ending = ending
+        self.ending = ending
         self._names: set[str] = set()
         self._logged: set[str] = set()
         self._recorders: dict[str, Recorder] = {}
@@ -101,9 +101,10 @@ class UserResults:
         text = one_line(str(first))
         kind, at = type(first).__name__, f" ({place})" if place else ""
         if isinstance(first, trio.Cancelled):
-            message = UNANSWERED if self._ending() else f"Cancelled: by the task itself{at}"
+            message = UNANSWERED if self.ending() else f"Cancelled: by the task itself{at}"
         else:
-            message = f"{kind}: {text if len(text) <= LONGEST_ERROR else f'{text[:LONGEST_ERROR]}...'}{at}"
+            told = f": {text}" if text else ""
+            message = f"{kind}{told if len(text) <= LONGEST_ERROR else f'{told[:LONGEST_ERROR]}...'}{at}"
         recorder.failed.append(nanoseconds)
         recorder.errors.append(message)
         if isinstance(first, trio_hs.OperationalError):

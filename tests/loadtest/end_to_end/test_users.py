@@ -29,7 +29,7 @@ import os
 import trio
 from locust import HttpUser, constant as locusts_constant, task as locusts_task
 
-from hs_drill.users import HandlerSocketUser, TrioUser, between, task
+from hs_drill.users import HandlerSocketUser, SequentialTaskSet, TrioUser, between, tag, task
 
 WEB = os.environ["WEB"]
 
@@ -65,6 +65,31 @@ class Shopper(TrioUser):
     async def broken(self):
         await trio.sleep(0)
         raise LookupError("on purpose")
+
+    @tag("slow")
+    @task(9)
+    async def excluded(self):
+        async with self.measure("excluded"):
+            await trio.sleep(0)
+
+    @task
+    class Checkout(SequentialTaskSet):
+        @task
+        async def look(self):
+            async with self.measure("look"):
+                await self.user.table.get(1)
+
+        @tag("slow")
+        @task
+        async def wait(self):
+            async with self.measure("excluded"):
+                await trio.sleep(0)
+
+        @task
+        async def pay(self):
+            async with self.measure("pay"):
+                await self.user.table.get(2)
+                self.interrupt()
 """
 
 
@@ -102,18 +127,18 @@ def http_server() -> Iterator[ThreadingHTTPServer]:
 def test_beside_locusts_own_users_and_the_mix_with_workers() -> None:
     with http_server() as server:
         counts: dict[str, int] = server.counts  # type: ignore[attr-defined]
-        options = (*HEADLESS, "--processes", "2", "--json-file", "stats", "-t", "0")
+        options = (*HEADLESS, "--processes", "2", "--exclude-tags", "slow", "--json-file", "stats", "-t", "0")
         env = {"WEB": f"127.0.0.1:{server.server_port}"}
         with Locust(*options, scenario=SCENARIO, beside=BESIDE, more=[EXAMPLES / "web.py"], alone=True, env=env) as locust:
-            locust.wait_for_operations("get", "update", "browse", "GET /")
+            locust.wait_for_operations("get", "update", "browse", "pay", "GET /")
             locust.wait_until(lambda: "/locust" in counts, "no request of Locust's own user")
             locust.wait_until(lambda: _engines(locust) == {0, 1}, "not both engines")
             locust.interrupt()
             assert locust.finish() == 1, locust.describe()
             result, operations = result_of(locust), result_of(locust)["operations"]
             locusts = {one["name"]: one["num_requests"] for one in json.loads((locust.directory / "stats.json").read_text())}
-    assert set(operations) == {"all", "get", "update", "browse", "Shopper.broken", "GET /"}
-    for name in ("get", "update", "browse", "GET /"):
+    assert set(operations) == {"all", "get", "update", "browse", "look", "pay", "Shopper.broken", "GET /"}
+    for name in ("get", "update", "browse", "look", "pay", "GET /"):
         assert operations[name]["ok"]["count"] > 0
         assert operations[name]["failed"]["count"] == 0, operations[name]["errors"]
     (error,) = operations["Shopper.broken"]["errors"]
@@ -176,7 +201,7 @@ def test_what_users_do_with_rows_is_audited(own: bool) -> None:
 
 
 def test_without_an_audit_rows_are_refused_and_blocking_is_told() -> None:
-    blocks = "\n    @task\n    async def wait(self):\n        import time\n        time.sleep(0.2)\n"
+    blocks = "\n    @task\n    async def wait(self):\n        block()\n\n\ndef block():\n    import time\n    time.sleep(0.2)\n"
     text, code = AUDITED.partition("audit:")[0], CLERK + blocks
     line = next(number for number, text in enumerate(code.splitlines(), 1) if "time.sleep" in text)
     with Locust(*HEADLESS, "-t", "0", scenario=text, beside=code, alone=True) as locust:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from typing import Any
 
 import pytest
 import trio
@@ -147,7 +148,7 @@ async def test_an_exception_counts_once_with_its_place(
                 f"without a space at its ends, and not all or Aggregated ({here('case 7')})",
             ),
             ("Broken.each", f"SystemExit: 3 ({here('case 8')})"),
-            ("Broken.each", f"KeyboardInterrupt:  ({here('case 9')})"),
+            ("Broken.each", f"KeyboardInterrupt ({here('case 9')})"),
             ("Broken.each", f"TypeError: write `async with self.measure('sync')` ({here('case 10')})"),
         ]
     )
@@ -315,6 +316,20 @@ async def test_locusts_own_waits_work(autojump_clock: trio.testing.MockClock) ->
     async with running(Paced) as run:
         await trio.sleep(3599)
     assert run.counts() == ({"work": 1}, Counter())
+
+
+async def test_a_wait_time_that_is_no_number_says_so(autojump_clock: trio.testing.MockClock) -> None:
+    class Waits(TrioUser):
+        def wait_time(self) -> Any:
+            return None
+
+        @task
+        async def work(self) -> None:
+            await trio.lowlevel.checkpoint()
+
+    async with running(Waits) as run:
+        await trio.sleep(0.5)
+    assert list(run.counts()[1]) == [("Waits.wait_time", "TypeError: it returned None, which is no number of seconds")]
 
 
 async def test_too_many_names_are_counted_together() -> None:
