@@ -58,8 +58,11 @@ def _load(name: str, path: str) -> None:
     for one in (os.getcwd(), str(folder)):
         if one not in sys.path:
             sys.path.insert(0, one)
-    if name in sys.modules:  # another one has imported it
-        return
+    loaded = sys.modules.get(name)
+    if loaded is not None and os.path.realpath(getattr(loaded, "__file__", None) or "") == os.path.realpath(path):
+        return  # another one has imported it
+    if loaded is not None or name in sys.stdlib_module_names:
+        raise UserCodeError(f"{shown_path(path)}: Python has a module named {name} already: give the file another name")
     try:
         if "." in name:
             importlib.import_module(name)

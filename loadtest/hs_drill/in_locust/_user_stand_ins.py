@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -16,7 +17,7 @@ from locust import User
 
 from hs_drill._shipped import locustfile, scenario_path
 from hs_drill.scenario import Scenario, ScenarioError, require_mix
-from hs_drill.user_classes import expanded, full_name
+from hs_drill.user_classes import expanded, full_name, place_of
 
 from ._child import ROOT
 from ._engine_link import MIX, EngineLink
@@ -156,10 +157,21 @@ def mistake_in_weights() -> str:
     return f"{', '.join(sorted(cls.__name__ for cls in ours))}: nobody has a weight above 0, so there would be no users"
 
 
+def _async_for_locust() -> Iterator[str]:
+    """A line for each async task of a user of Locust's own, which Locust calls, but cannot execute."""
+    for cls in concrete(User):
+        for task in dict.fromkeys(cls.tasks if not issubclass(cls, StandIn) else ()):
+            if inspect.iscoroutinefunction(task):
+                why = "is async, so Locust's own users cannot execute it: make the class a TrioUser"
+                yield f"{place_of(task)}: {cls.__name__}.{task.__name__} {why}"
+
+
 def check_users(modules: list[tuple[str, str]]) -> str:
     """Load the files of users as the engine will. Returns a line for each mistake in them; "" if there is none."""
     if not modules:
         return ""
+    if mistakes := "\n".join(_async_for_locust()):
+        return mistakes
     search = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(ROOT)]))
     done = subprocess.run(
         [sys.executable, "-m", "hs_drill.engine", "--check", json.dumps(modules)],

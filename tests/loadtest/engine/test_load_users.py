@@ -163,6 +163,23 @@ def test_a_file_is_loaded_beside_locusts_users_and_unpatched(tmp_path: Path) -> 
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("name", ["trio", "queue"])
+def test_a_file_with_the_name_of_a_module_of_pythons_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"{name}.py").write_text("")
+    modules = json.dumps([(name, str(tmp_path / f"{name}.py"))])
+    # From elsewhere: in its own folder the file would be in the way of all that Python imports.
+    done = subprocess.run(
+        [sys.executable, "-m", "hs_drill.engine", "--check", modules],
+        cwd=tmp_path.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = f"{tmp_path.name}/{name}.py: Python has a module named {name} already: give the file another name\n"
+    assert (done.returncode, done.stdout) == (1, told)
+
+
+@pytest.mark.process
 def test_an_import_that_fails_in_the_engine_is_told_with_its_place(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(f"{IMPORTS}import common\n")
     (tmp_path / "common.py").write_text("def f():\n    return 1 / 0\n\n\nf()\n")

@@ -129,6 +129,14 @@ assert all(user.stop() for user in users)  # they only wait, so that Locust ends
 group.join()
 assert sorted(Engine.told) == [(-1, ""), (-1, "shop.Shopper"), (1, ""), (1, "shop.Shopper")], Engine.told
 
+assert stand_ins.check_users([]) == ""
+from locust import User, task
+class Plain(User):
+    @task(2)
+    async def get(self): ...
+(line,) = stand_ins.check_users([("shop", {shop!r})]).splitlines()
+assert line.endswith(": Plain.get is async, so Locust's own users cannot execute it: make the class a TrioUser"), line
+
 from hs_drill.scenario import ScenarioError, parse_scenario
 for text, told in {refused!r}:
     try:
