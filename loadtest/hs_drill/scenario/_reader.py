@@ -92,7 +92,7 @@ def require_mix(scenario: Scenario, path: str | os.PathLike[str]) -> None:
     """Raise `ScenarioError` if a scenario has no mix. `path`: its file. Not a part of reading it: users that are classes of
     Python code need none."""
     if scenario.mix is None:
-        missing = "is missing; add it, such as `mix: {get: 70, insert: 30}`, or run users that are Python code (TrioUser)"
+        missing = "is missing; add it, such as `mix: {get: 70, insert: 30}`, or run only users that are Python code (TrioUser)"
         raise _found_in(path, [PlacedError(("mix",), missing)])
 
 

@@ -149,7 +149,7 @@ print("done")
 """
 REFUSED = [
     ("name: x\nmix: {get: 1}\n", ""),
-    ("name: x\n", "`mix: {get: 70, insert: 30}`, or run users that are Python code (TrioUser)"),
+    ("name: x\n", "`mix: {get: 70, insert: 30}`, or run only users that are Python code (TrioUser)"),
     ("name: x\nmix: {get: 1}\nload: {rate: 10}\n", "leave `load.rate` out, or run the mix alone"),
     ("name: x\nmix: {get: 1}\ndriver: sql\n", "executes the scenario's mix, and Shopper has a HandlerSocket client"),
 ]
