@@ -1,1 +1,1 @@
-"""The commands of `hs-drill`, a module each: check, analyze, compare, drills, cluster, schema, locustfile."""
+"""The commands of `hs-drill`, a module each: check, analyze, compare, baseline, drills, cluster, schema, locustfile."""

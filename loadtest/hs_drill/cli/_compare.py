@@ -1,162 +1,100 @@
-"""`hs-drill compare`: show two kept runs side by side. Shows what differs, not which is better, and exits with 0."""
+"""`hs-drill compare`: compare kept runs with others, or with a baseline, and fail if they became worse than a gate allows.
+
+`compare A B` shows two runs side by side and exits with 0. `compare A.. --with B..` compares any number of runs on each side,
+and `compare B.. --baseline NAME` runs with those of a baseline (`hs-drill baseline save`). These two exit with 1 if a gate
+(`--fail-if`) was missed, and with 4 if something could not be judged: too few runs, an incomplete run, or runs that differ in
+server, cores, scenario and the like.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import json
+from collections.abc import Sequence
+from pathlib import Path
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from hs_drill._exit_codes import ExitCode
+from hs_drill.store import BASELINES, BaselineError, baseline_path, read_baseline
+from hs_drill.verdict import Comparison, Gate, RunFigures, compare
 
-from hs_drill._counted import counted
-from hs_drill.metrics import ALL, EDGE, PHASES, OperationBatch, percentile
-from hs_drill.report import RESULTS, KeptRun, quantity
-
-from ._shared import console, read_run, safely
+from ._compare_otava import write_otava
+from ._compare_pair import compare_pair
+from ._compare_text import print_comparison, write_markdown
+from ._shared import console, read_figures, read_run, safely
 
 __all__ = ["main"]
 
-MAX_ERRORS = 20
-NOTHING = OperationBatch(), 0.0
-
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser("hs-drill compare", description=__doc__)
-    parser.add_argument("a", metavar="A", help="the directory of a run")
-    parser.add_argument("b", metavar="B", help="the directory of another run")
+    parser = argparse.ArgumentParser(
+        "hs-drill compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="directories of runs")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--with", metavar="RUN", nargs="+", dest="others", help="the runs to compare with those before (B)")
+    other.add_argument("--baseline", metavar="NAME", help="compare the runs (B) with this baseline (A)")
+    parser.add_argument("--baselines", metavar="DIR", type=Path, default=BASELINES, help="where baselines are (baselines)")
+    parser.add_argument(
+        "--fail-if",
+        metavar="GATE",
+        action="append",
+        default=[],
+        help="such as 'get.p99 > +10%%' or 'all.throughput < -5%%'; repeatable",
+    )
+    parser.add_argument(
+        "--may-differ",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="what may differ, such as server or scenario.load; repeatable",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print the comparison as JSON instead")
+    form.add_argument("--markdown", action="store_true", help="print it as Markdown instead, for a CI's summary")
+    form.add_argument(
+        "--otava", action="store_true", help="print the runs as CSV for Apache Otava instead, which finds change points"
+    )
     options = parser.parse_args(arguments)
-    return safely(lambda: _compare(read_run(options.a), read_run(options.b)))
+    sides = options.others is not None or options.baseline is not None
+    if options.otava:
+        if sides or options.fail_if:
+            parser.error("--otava takes any number of runs, and neither --with, --baseline nor --fail-if")
+    elif not sides:
+        if len(options.runs) != 2:
+            parser.error("name two runs to see them side by side, or say --with RUN.. or --baseline NAME to compare any number")
+        if options.fail_if or options.may_differ or options.json or options.markdown:
+            parser.error("--fail-if, --may-differ, --json and --markdown need --with or --baseline: compare A --with B")
+        return safely(lambda: compare_pair(*map(read_run, options.runs)))
+    return safely(lambda: _compare(options))
 
 
-def _compare(a: KeptRun, b: KeptRun) -> int:
-    out = console()
-    for name, run in (("A", a), ("B", b)):
-        out.print(Text(f"{name}: {run.directory.path}"), soft_wrap=True)
-    _print(out, "verdict", ["", "A", "B"], _verdicts(a, b))
-    headings = ["operation", "phase", "ops/s", "p50 ms", "p99 ms", "p99.9 ms"]
-    _print(out, "operations: A → B", headings, list(_operations(a, b)))
-    _print(out, "errors", ["", "A", "B"], _errors(a, b))
-    _print(out, "recovery", ["", "A", "B"], list(_recoveries(a, b)))
-    _print(out, "audit", ["", "A", "B"], _audits(a, b))
-    _print(out, "different environment", ["", "A", "B"], _different(a.environment, b.environment))
-    _print(out, "different scenario", ["", "A", "B"], _different(_flat(a), _flat(b)))
-    return 0
+def _compare(options: argparse.Namespace) -> int:
+    gates = [Gate.parse(text) for text in options.fail_if]
+    runs = read_figures([*options.runs, *(options.others or ())])
+    if options.otava:
+        write_otava(runs, may_differ=options.may_differ)
+        return ExitCode.PASSED
+    if options.baseline is None:
+        a, b, names = runs[: len(options.runs)], runs[len(options.runs) :], ("A", "B")
+    else:
+        a, b, names = _baseline(options.baselines, options.baseline), runs, (f"baseline {options.baseline}", "B")
+    comparison = compare(a, b, gates=gates, may_differ=options.may_differ, names=names)
+    _print(comparison, options)
+    return comparison.exit_code
 
 
-def _print(out: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    out.print()
-    if not rows:
-        out.print(Text.assemble((title, "bold"), ": none"))
-        return
-    table = Table(title=title, title_style="bold", title_justify="left", box=box.SIMPLE_HEAD, show_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    out.print(table)
+def _baseline(directory: Path, name: str) -> list[RunFigures]:
+    path = baseline_path(directory, name)
+    try:
+        return [RunFigures.from_dict(run) for run in read_baseline(path)]
+    except TypeError as error:
+        raise BaselineError(f"{path}: is no baseline: {error}") from error
 
 
-def _verdicts(a: KeptRun, b: KeptRun) -> list[list[str]]:
-    rows = [["verdict", a.verdict, b.verdict], ["exit code", str(a.exit_code), str(b.exit_code)]]
-    judged = [{one["name"]: one for one in run.result["expectations"]} for run in (a, b)]
-    names = dict.fromkeys(name for one in judged for name in one)
-    return rows + [[name, *(_result(one.get(name)) for one in judged)] for name in names]
-
-
-def _result(judged: Mapping[str, Any] | None) -> str:
-    if judged is None:
-        return "-"
-    sign, word = RESULTS[judged["result"]]
-    measured = f" ({quantity(judged['name'], judged['measured'])})" if judged["measured"] is not None else ""
-    return f"{sign} {word}{measured}"
-
-
-def _operations(a: KeptRun, b: KeptRun) -> Iterator[list[str]]:
-    for name in dict.fromkeys([*a.operations(), *b.operations(), ALL]):
-        for phase in (*PHASES, EDGE):
-            (one, _), (other, _) = (run.totals.get((phase, name), NOTHING) for run in (a, b))
-            if not one and not other:
-                continue
-            rate, other_rate = (run.rates.get((phase, name)) for run in (a, b))
-            yield [
-                name if phase == "run" else "",
-                {"run": "whole run", EDGE: "at the edges"}.get(phase, phase),
-                _change(rate, other_rate, "{:,.0f}"),
-                *_times(one, other),
-            ]
-
-
-def _times(a: OperationBatch, b: OperationBatch) -> Iterator[str]:
-    for percent in (50.0, 99.0, 99.9):
-        one, other = (percentile(done.ok, percent) / 1000 if done.ok else None for done in (a, b))
-        yield _change(one, other, "{:,.3f}")
-
-
-def _change(a: float | None, b: float | None, form: str) -> str:
-    shown = " → ".join("-" if value is None else form.format(value) for value in (a, b))
-    return f"{shown} {(b - a) / a:+.0%}" if a and b is not None else shown
-
-
-def _errors(a: KeptRun, b: KeptRun) -> list[list[str]]:
-    counts = [
-        {f"{name}: {text}": n for name, one in run.run_totals.operations.items() for text, n in one.errors.items()}
-        for run in (a, b)
-    ]
-    names = sorted({name for one in counts for name in one}, key=lambda name: -max(one.get(name, 0) for one in counts))
-    rows = [[name, *(f"{one.get(name, 0):,}" for one in counts)] for name in names[:MAX_ERRORS]]
-    if len(names) > MAX_ERRORS:
-        rows.append([f"and {counted(len(names) - MAX_ERRORS, 'more kind')}", "", ""])
-    return rows
-
-
-def _recoveries(a: KeptRun, b: KeptRun) -> Iterator[list[str]]:
-    """The slowest of each run. Single faults cannot be compared: each run draws its servers anew."""
-    measured = [run.recoveries() for run in (a, b)]
-    what: dict[str, Callable[[Any], float | None]] = {
-        "worst first success": lambda one: one.first_success,
-        "worst steady": lambda one: one.steady,
-    }
-    if any(measured):
-        yield ["faults", *(str(len(one)) for one in measured)]
-        for name, get in what.items():
-            yield [name, *(_worst([get(one) for one in found]) for found in measured)]
-
-
-def _worst(times: Sequence[float | None]) -> str:
-    known = [time for time in times if time is not None]
-    return "-" if not times else "not seen" if len(known) < len(times) else f"{max(known):.2f} s"
-
-
-def _audits(a: KeptRun, b: KeptRun) -> list[list[str]]:
-    checks = [run.checks or {} for run in (a, b)]
-    words = {"true": "✓ holds", "false": "✗ violated", "unknown": "? unknown", "not applicable": "∅ not applicable"}
-
-    def describe(check: Mapping[str, Any] | None) -> str:
-        if check is None:
-            return "-"
-        perhaps = f", perhaps {check['possible']:,} more" if check["possible"] else ""
-        return f"{words[check['verdict']]} ({check['count']:,}{perhaps})"
-
-    return [
-        [name, *(describe(one.get(name)) for one in checks)] for name in dict.fromkeys(name for one in checks for name in one)
-    ]
-
-
-def _different(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[list[str]]:
-    return [[name, str(a.get(name, "-")), str(b.get(name, "-"))] for name in {**a, **b} if a.get(name) != b.get(name)]
-
-
-def _flat(run: KeptRun) -> dict[str, Any]:
-    """A scenario's keys by their dotted paths."""
-
-    def walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-        if isinstance(value, dict | list) and value:
-            for key, one in value.items() if isinstance(value, dict) else enumerate(value):
-                yield from walk(one, f"{path}.{key}" if path else str(key))
-        else:
-            yield path, value
-
-    return dict(walk(run.scenario.model_dump(mode="json", by_alias=True), ""))
+def _print(comparison: Comparison, options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(comparison.to_dict(), indent=2))
+    elif options.markdown:
+        write_markdown(comparison)
+    else:
+        print_comparison(comparison, console())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,10 +12,13 @@ from rich.console import Console
 from hs_drill._exit_codes import ExitCode
 from hs_drill.report import WIDTH, KeptRun, PlainConsole
 from hs_drill.scenario import ScenarioError
-from hs_drill.store import RunDirectory, RunDirectoryError
-from hs_drill.verdict import judge_run
+from hs_drill.store import BaselineError, RunDirectory, RunDirectoryError
+from hs_drill.verdict import ComparisonError, RunFigures, figures_of, judge_run
 
-__all__ = ["console", "read_run", "safely"]
+__all__ = ["console", "read_figures", "read_run", "safely"]
+
+QUIET_SECONDS = 2.0
+"""Until the first line about the progress, and between two of them."""
 
 
 def console() -> Console:
@@ -34,6 +38,20 @@ def read_run(path: str) -> KeptRun:
     return KeptRun.read(directory, judge_run(directory, report=_say))
 
 
+def read_figures(paths: Sequence[str]) -> list[RunFigures]:
+    """What kept runs give to a comparison. If that takes long, says on standard error how far it is.
+
+    Raises `RunDirectoryError`, `ScenarioError` and OSError.
+    """
+    runs, due = [], time.monotonic() + QUIET_SECONDS
+    for path in paths:
+        if time.monotonic() >= due:
+            _say(f"read {len(runs)} of {len(paths)} runs")
+            due = time.monotonic() + QUIET_SECONDS
+        runs.append(figures_of(RunDirectory.open(Path(path))))
+    return runs
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
@@ -45,7 +63,7 @@ def safely(command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
         return code
-    except (RunDirectoryError, ScenarioError) as error:
+    except (RunDirectoryError, ScenarioError, BaselineError, ComparisonError) as error:
         sys.stderr.write(f"{error}\n")
     except BrokenPipeError:
         raise  # see `hs_drill.__main__`

@@ -1,7 +1,8 @@
-"""What a run leaves on disk: its directory, histories, final states, batches, environment."""
+"""What a run leaves on disk: its directory, histories, final states, batches, environment; and baselines."""
 
 from __future__ import annotations
 
+from ._baseline import BASELINES, BaselineError, baseline_path, read_baseline, write_baseline
 from ._before_image import BeforeImage, BeforeImageError, BeforeImageWriter, ImageHeader, header_of
 from ._durable import HeldError, Hold
 from ._environment import environment
@@ -55,6 +56,7 @@ from ._run_directory import (
 __all__ = [
     "ANOTHER",
     "ANSWERED_WRITES",
+    "BASELINES",
     "CHECKSUMS",
     "CONTROLLER",
     "FORMER_PRIMARY",
@@ -71,6 +73,7 @@ __all__ = [
     "UNAUDITED_WRITES",
     "UNMARKED",
     "USERS_CODE",
+    "BaselineError",
     "Batches",
     "BeforeImage",
     "BeforeImageError",
@@ -97,6 +100,7 @@ __all__ = [
     "TwoPrimaries",
     "WrongRow",
     "analyze_command",
+    "baseline_path",
     "cannot_keep",
     "environment",
     "fault_key",
@@ -105,10 +109,12 @@ __all__ = [
     "header_of",
     "operation_code",
     "primaries_at_once",
+    "read_baseline",
     "read_history",
     "require_place",
     "semisync_lapses",
     "state_of",
     "unix_faults",
+    "write_baseline",
     "write_final_state",
 ]

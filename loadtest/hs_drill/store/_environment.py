@@ -45,9 +45,16 @@ def _cpu() -> str:
     return _line("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
 
 
-def _cores() -> int:
-    """The number of cores that we may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
+def _cores(cgroups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> float:
+    """The number of cores that we may use. A container's limit of CPU time may leave less than whole cores, such as 1.5:
+    `cpu.max` of a control group, in version 2 of these."""
+    cores: float = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
+    for group in [line.removeprefix("0::/") for line in _lines(own) if line.startswith("0::/")]:
+        for folder in (cgroups / group, *(cgroups / group).parents):
+            quota, _, period = next(iter(_lines(folder / "cpu.max")), "").partition(" ")
+            if quota.isdecimal() and period.isdecimal():
+                cores = min(cores, round(int(quota) / int(period), 2))
+    return cores
 
 
 def _memory() -> str:
@@ -64,11 +71,16 @@ def _load() -> str:
 
 
 def _line(path: str, name: str) -> str:
-    try:
-        for line in Path(path).read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == name:
-                return value.strip()
-    except OSError:
-        pass
+    for line in _lines(Path(path)):
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
     return ""
+
+
+def _lines(path: Path) -> list[str]:
+    """Empty if the file cannot be read."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

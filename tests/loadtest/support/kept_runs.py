@@ -91,6 +91,8 @@ class HandMade:
     """Those of the operations that read and insert."""
     late: float = 0.0
     """Seconds from the run's start to the first batch."""
+    slower: float = 1.0
+    """How many times as long the reads take."""
     environment: dict[str, Any] = field(default_factory=lambda: dict(ENVIRONMENT))
 
     def keep(self, base: Path) -> RunDirectory:
@@ -128,7 +130,7 @@ class HandMade:
             return Batch(start + at, start + at + BATCH)
         failing = self.fault is not None and self.fault[1] <= at < self.fault[1] + FAILING_SECONDS
         ok = Counter({400: 50, 600: 40, 900: 9, 4000: 1} if not failing else {700: 50, 90_000: 40, 150_000: 5})
-        get = OperationBatch(ok)
+        get = OperationBatch(Counter({round(latency * self.slower): count for latency, count in ok.items()}))
         if failing:
             get.failed[2_000] = get.errors[self.error] = self.errors
         servers = {"reader-1": OperationBatch(Counter({300: 60})), "writer": OperationBatch(Counter({200: 10}))}
