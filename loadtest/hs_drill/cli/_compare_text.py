@@ -77,7 +77,7 @@ def _tables(comparison: Comparison) -> Iterator[_Table]:
             for one in comparison.differences
         ]
         yield _Table("different", ["", a, b, ""], differ)
-    headings = ["figure", a, b, "change", f"{CONFIDENCE:.0%} interval", "p", "difference"]
+    headings = ["figure", a, b, "change", f"{CONFIDENCE * 100:g} % interval", "p", "difference"]
     yield _Table("figures: medians over the runs", headings, [_row(one) for one in _shown(comparison)])
     runs = [[name, run.run, run.verdict] for name, side in ((a, comparison.a), (b, comparison.b)) for run in side]
     yield _Table("runs", ["", "run", "verdict"], runs)

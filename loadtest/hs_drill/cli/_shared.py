@@ -43,7 +43,8 @@ def read_figures(paths: Sequence[str]) -> list[RunFigures]:
 
     Raises `RunDirectoryError`, `ScenarioError` and OSError.
     """
-    runs, due = [], time.monotonic() + QUIET_SECONDS
+    runs: list[RunFigures] = []
+    due = time.monotonic() + QUIET_SECONDS
     for path in paths:
         if time.monotonic() >= due:
             _say(f"read {len(runs)} of {len(paths)} runs")

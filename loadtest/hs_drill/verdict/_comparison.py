@@ -214,7 +214,7 @@ class Comparison:
         if not differ:
             return "no difference that these runs can show"
         differs = "differs" if len(differ) == 1 else "differ"
-        chance = f"even if nothing had changed, about {LEVEL:.0%} of them would"
+        chance = f"even if nothing had changed, about {LEVEL * 100:g} % of them would"
         return f"{len(differ)} of {counted(len(testable), 'figure')} {differs}; {chance}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def _judge(gate: Gate, change: FigureChange, sizes: tuple[int, int], *, judged: 
     p = change.p_increase if gate.increase else change.p_decrease
     words = f"{percent(change.change)}, one-sided p = {p:.2g}"
     if change.interval is not None:
-        words += f", {CONFIDENCE:.0%} interval {percent(change.interval[0])} to {percent(change.interval[1])}"
+        words += f", {CONFIDENCE * 100:g} % interval {percent(change.interval[0])} to {percent(change.interval[1])}"
     if gate.exceeded_by(change.change):
         if p <= LEVEL:
             return result(Result.MISS, words)

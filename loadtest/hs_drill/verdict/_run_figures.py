@@ -16,12 +16,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
-from hs_drill.metrics import PERCENTILES, PHASES, Timeline
+from hs_drill.metrics import PERCENTILES, PHASES, FaultWindow, Timeline
 from hs_drill.metrics import percentile as percentile_of
 from hs_drill.scenario import Scenario
-from hs_drill.store import RunDirectory, RunDirectoryError, fault_windows, unix_faults
+from hs_drill.store import CONTROLLER, History, HistoryError, RunDirectory, RunDirectoryError, fault_windows, unix_faults
 
 from ._recovery import recoveries
 
@@ -75,23 +76,31 @@ def figures_of(directory: RunDirectory) -> RunFigures:
     except FileNotFoundError:
         raise RunDirectoryError(f"{statistics}: is missing, so there is nothing to compare") from None
     scenario, result, batches = directory.scenario(), directory.result(), directory.batches()
-    histories, _ = directory.open_histories()
-    for history in histories:
-        history.read_through()  # its events are known only then
-    windows = fault_windows(event for history in histories for event in history.events)
-    timeline = Timeline(batches, unix_faults(windows, histories[0].header) if histories else [])
+    faults, unknown_faults = _faults(directory.history(CONTROLLER))
+    timeline = Timeline(batches, faults)
     engines = (result or {}).get("workers")
     return RunFigures(
         run=directory.path.resolve().name,
         fingerprint=fingerprint,
         verdict=str((result or {}).get("verdict", "none")),
         exit_code=None if result is None else result["exit_code"],
-        incomplete=_incomplete(result, scenario, whole=batches.complete),
+        incomplete=_incomplete(result, scenario, whole=batches.complete) or unknown_faults,
         engine_limit=((result or {}).get("engine") or {}).get("limit", ""),
         environment=directory.environment() | ({} if engines is None else {"engines": len(engines)}),
         scenario=dict(_compared(scenario)),
         figures=dict(_figures(timeline)),
     )
+
+
+def _faults(path: Path) -> tuple[list[FaultWindow], str]:
+    """The faults in Unix time, and why they are not known; empty if they are. Without them there are no phases."""
+    try:
+        history = History(path)
+        history.read_through()  # its events are known only then
+    except HistoryError as error:
+        return [], str(error)
+    windows = list(unix_faults(fault_windows(history.events), history.header))
+    return windows, history.damage or ("" if history.complete else f"{path.name} is cut")
 
 
 def _incomplete(result: Mapping[str, Any] | None, scenario: Scenario, *, whole: bool) -> str:
@@ -111,9 +120,8 @@ def _incomplete(result: Mapping[str, Any] | None, scenario: Scenario, *, whole: 
 
 def _figures(timeline: Timeline) -> Iterator[tuple[str, float]]:
     rates = timeline.throughputs()
-    for (phase, name), (done, _) in timeline.totals().items():
-        if phase not in PHASES or not done:
-            continue
+    totals = {key: done for key, (done, _) in timeline.totals().items() if key[0] in PHASES and done}
+    for (phase, name), done in sorted(totals.items(), key=lambda one: PHASES.index(one[0][0])):
         end = "" if phase == "run" else f".{phase}"
         if done.ok:
             for percentile, percent in PERCENTILES.items():

@@ -247,4 +247,4 @@ def test_more_throughput_is_better_and_more_latency_is_worse() -> None:
     ):
         assert judged(side(FIVE, figure), side(more, figure)).figures[figure].difference == found
     assert judged(side(more), side(FIVE)).figures["get.p99"].difference == "better"
-    assert judged(side(more), side(FIVE)).shown == "1 of 1 figure differs; even if nothing had changed, about 5% of them would"
+    assert judged(side(more), side(FIVE)).shown == "1 of 1 figure differs; even if nothing had changed, about 5 % of them would"
