@@ -62,7 +62,7 @@ def _escaped(text: str) -> str:
 
 def _result(comparison: Comparison) -> Iterator[str]:
     yield f"compare: {comparison.line}"
-    if comparison.line != comparison.shown:
+    if comparison.line != comparison.shown and not comparison.obstacles:
         yield f"figures: {comparison.shown}"
 
 

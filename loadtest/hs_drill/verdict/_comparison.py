@@ -52,6 +52,8 @@ MATTERS = ("server", "servers", "writes", "replication", "cpu", "cores", "python
 """Of the environment: what changes the figures of the same load on the same servers."""
 TOLD = ("trio-hs", "trio", "locust", "kernel", "memory")
 """Of the environment: what may change the figures, and is told if it differs."""
+LENGTH_SECONDS = 1.0
+"""Runs whose lengths differ by no more are equally long: ending one takes time."""
 NOT_RECORDED = "not recorded"
 _GATE = re.compile(r"\s*(?P<figure>\S.*?)\s*(?P<sign>>\s*\+?|<\s*-)\s*(?P<percent>\d+(\.\d+)?)\s*%\s*")
 _WHAT = (*PERCENTILES, "throughput", "errors", "first_success", "steady")
@@ -330,6 +332,9 @@ def _obstacles(a: Sequence[RunFigures], b: Sequence[RunFigures], differences: Se
         most = 3
         more = f" and {len(names) - most} more" if len(names) > most else ""
         yield f"the runs differ in {', '.join(names[:most])}{more}"
+    lengths = [run.seconds for run in (*a, *b) if run.seconds is not None]
+    if lengths and max(lengths) - min(lengths) > LENGTH_SECONDS:
+        yield f"the runs lasted between {min(lengths):.1f} and {max(lengths):.1f} s"
     for run in (*a, *b):
         if run.incomplete:
             yield f"{run.run} is incomplete: {run.incomplete}"
@@ -378,4 +383,4 @@ def _judge(gate: Gate, change: FigureChange, sizes: tuple[int, int], *, judged: 
 
 def percent(change: float) -> str:
     """A change, such as `+4.2 %`."""
-    return "from 0" if change == math.inf else f"{change * 100:+.1f} %"
+    return "from 0" if change == math.inf else f"{change * 100:+,.1f} %"

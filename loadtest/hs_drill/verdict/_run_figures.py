@@ -29,8 +29,6 @@ from ._recovery import recoveries
 __all__ = ["RECOVERY", "RunFigures", "figures_of", "flat"]
 
 RECOVERY = "recovery"
-SHORT_SECONDS = 1.0
-"""A run that is shorter than its scenario by less than this is complete: starting and ending it takes time."""
 NOT_COMPARED = ("name", "description", "expect", "seed", "cluster.kind", "cluster.version")
 """Of a scenario: what changes neither load nor servers. Which servers there were, the environment says."""
 PRIVATE = ("cluster.servers", "cluster.router", "cluster.primary", "cluster.commands")
@@ -50,6 +48,8 @@ class RunFigures:
     """None if it has no verdict."""
     incomplete: str
     """Why its figures do not stand for a run of this scenario, in words; empty if they do."""
+    seconds: float | None
+    """How long the load lasted; None if that is not known. Locust's `--run-time` may have ended it early."""
     engine_limit: str
     """What it means that the load engine was the limit; empty if it was not, or if that is not known."""
     environment: Mapping[str, Any]
@@ -84,7 +84,8 @@ def figures_of(directory: RunDirectory) -> RunFigures:
         fingerprint=fingerprint,
         verdict=str((result or {}).get("verdict", "none")),
         exit_code=None if result is None else result["exit_code"],
-        incomplete=_incomplete(result, scenario, whole=batches.complete) or unknown_faults,
+        incomplete=_incomplete(result, whole=batches.complete) or unknown_faults,
+        seconds=(result or {}).get("ran"),
         engine_limit=((result or {}).get("engine") or {}).get("limit", ""),
         environment=directory.environment() | ({} if engines is None else {"engines": len(engines)}),
         scenario=dict(_compared(scenario)),
@@ -103,7 +104,7 @@ def _faults(path: Path) -> tuple[list[FaultWindow], str]:
     return windows, history.damage or ("" if history.complete else f"{path.name} is cut")
 
 
-def _incomplete(result: Mapping[str, Any] | None, scenario: Scenario, *, whole: bool) -> str:
+def _incomplete(result: Mapping[str, Any] | None, *, whole: bool) -> str:
     if result is None:
         return "it has no verdict, so it did not come to its end"
     if result.get("ended_by"):
@@ -112,9 +113,6 @@ def _incomplete(result: Mapping[str, Any] | None, scenario: Scenario, *, whole: 
         return "a process of the harness died"
     if result.get("lost_workers"):
         return "a worker was lost"
-    ran = result.get("ran")
-    if ran is not None and ran < scenario.load.lasts - SHORT_SECONDS:
-        return f"it ended after {ran:.1f} of {scenario.load.lasts:g} s"
     return "" if whole else "its statistics are cut"
 
 

@@ -23,7 +23,7 @@ P99 = "get.p99 > +10%"
 
 def run_of(figures: Mapping[str, float], **changes: Any) -> RunFigures:
     number = next(NUMBERS)
-    made = RunFigures(f"run-{number}", f"{number}", "pass", 0, "", "", ENVIRONMENT, SCENARIO, figures)
+    made = RunFigures(f"run-{number}", f"{number}", "pass", 0, "", None, "", ENVIRONMENT, SCENARIO, figures)
     return replace(made, **changes)
 
 
@@ -197,11 +197,17 @@ def test_an_unknown_name_of_what_may_differ_is_refused() -> None:
 
 
 def test_an_incomplete_run_leaves_everything_open() -> None:
-    slow = [*side([2.0] * 4), *side([2.0], incomplete="it ended after 3.0 of 20 s")]
+    slow = [*side([2.0] * 4), *side([2.0], incomplete="SIGTERM ended it before its time")]
     found = judged(side(FIVE), slow, P99)
     assert (found.exit_code, found.gates[0].line) == (4, "not judged")
-    assert found.line == f"inconclusive: {slow[4].run} is incomplete: it ended after 3.0 of 20 s"
+    assert found.line == f"inconclusive: {slow[4].run} is incomplete: SIGTERM ended it before its time"
     assert judged(slow, side(FIVE)).exit_code == 4
+
+
+def test_runs_of_different_lengths_are_not_compared() -> None:
+    assert judged(side(FIVE, seconds=20.0), side(FIVE, seconds=20.9), P99).exit_code == 0
+    found = judged(side(FIVE, seconds=20.0), [*side(FIVE[1:], seconds=20.0), *side([1.0], seconds=2.0)], P99)
+    assert (found.exit_code, found.line) == (4, "inconclusive: the runs lasted between 2.0 and 20.0 s")
 
 
 def test_a_run_counts_once() -> None:
