@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import cycle, islice
 from typing import Any, Literal, TypeAlias, overload
 
-from ._columns import Column, Columns, encode_inserted, encode_step, require_writable
+from ._columns import Column, Columns, TypedCodec, encode_inserted, encode_step, require_writable
 from ._counted import counted
 from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
 from ._protocol import (
@@ -17,7 +16,6 @@ from ._protocol import (
     NULL,
     SEQUENCES,
     Buffer,
-    Codec,
     EncodedList,
     Filter,
     FindOperation,
@@ -33,7 +31,6 @@ from ._protocol import (
     listed_filters,
     shown,
     tokens_in_slices,
-    unescape_pieces,
     value_list,
 )
 from ._table import Table, wrong_key
@@ -43,30 +40,6 @@ from .exceptions import HandlerSocketError
 CHECKED = 4
 
 In: TypeAlias = tuple[int, Ordered[Any]] | None
-
-
-class _TypedCodec(Codec):
-    """Takes tokens, and gives Python values. The columns encode and decode, each in its own character set."""
-
-    slice_bytes = 1 << 13  # a value takes some ten times as long as plain text
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        super().__init__(encoding=None)
-        self._columns = columns
-        self._decoders = [column.decode for column in columns]
-
-    def encode(self, value: Any) -> bytes:
-        return bytes(value)
-
-    def decode(self, answer: bytes, column: int = 0) -> list[Any]:
-        decoders = islice(cycle(self._decoders), column, None) if column else cycle(self._decoders)
-        return [decode(token) for decode, token in zip(decoders, answer.split(b"\t"), strict=False)]
-
-    def decode_long(self, pieces: Iterable[bytes], column: int = 0) -> Slices[Any]:
-        return self._columns[column].decode_data((yield from unescape_pieces(pieces)))
-
-    def plain_text(self, answers: bytes) -> str | None:
-        return None  # each value goes through its column
 
 
 class DeclaredTable(Table):
@@ -95,7 +68,7 @@ class DeclaredTable(Table):
         self._key = columns.key(index_name)
         self._index_words = f"the index {index_name or 'PRIMARY'}"
         typed = copy.copy(dispatcher)
-        typed.codec = _TypedCodec(self._field_columns)
+        typed.codec = TypedCodec(self._field_columns)
         super().__init__(typed, db, write_db, table, fields, index_name)
         self._insert_index: Index | None = None
         self._filling: list[bytes] = []

@@ -3,6 +3,7 @@
 ``_describe`` is not imported here: only ``python -m trio_hs describe`` needs it.
 """
 
+from ._codec import TypedCodec
 from ._declaration import Column, Columns, IndexPart, KeyPart
 from ._safe_writes import encode_inserted, encode_step, require_writable
 
@@ -11,6 +12,7 @@ __all__ = [
     "Columns",
     "IndexPart",
     "KeyPart",
+    "TypedCodec",
     "encode_inserted",
     "encode_step",
     "require_writable",

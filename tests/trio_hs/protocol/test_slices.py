@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_hs import Column, DecodingError, ProtocolError
-from trio_hs._declared_table import _TypedCodec
+from trio_hs._columns import TypedCodec
 from trio_hs._dispatch._many import _key_lists
 from trio_hs._protocol import (
     LONG_VALUE,
@@ -63,7 +63,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "_SOME_BYTES", 4)
     monkeypatch.setattr(values, "_MANY_BYTES", 6)
     monkeypatch.setattr(Codec, "slice_bytes", 4)
-    monkeypatch.setattr(_TypedCodec, "slice_bytes", 4)
+    monkeypatch.setattr(TypedCodec, "slice_bytes", 4)
 
 
 def whole(encode: Callable[[], T]) -> T:
@@ -108,7 +108,7 @@ def test_answers_are_parsed_as_in_one_go(encoding: str | None) -> None:
 @given(st.lists(st.tuples(st.integers(0, 99) | st.none(), st.text(max_size=60) | st.none()), max_size=9))
 def test_declared_values_are_parsed_as_in_one_go(rows: list[tuple[int | None, str | None]]) -> None:
     columns = Column("a", "int", nullable=True), Column("b", "longtext", nullable=True)
-    codec = _TypedCodec(columns)
+    codec = TypedCodec(columns)
     tokens = [whole(lambda c=c, v=v: c.encode(v)) for row in rows for c, v in zip(columns, row, strict=True)]  # type: ignore[misc]
     line = b"\t".join([b"0\t2", *tokens])
     assert run(rows_in_slices(line, TWO, codec, flat))[0] == parse_values(line, TWO, codec) == [v for row in rows for v in row]
