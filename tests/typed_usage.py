@@ -4,9 +4,10 @@ pyright --strict without a cast or an ignore: ``assert_type`` says what each cal
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, assert_type
+from typing import Any, NamedTuple, TypedDict, assert_type
 
 import trio_hs
 from trio_hs import (
@@ -42,6 +43,28 @@ TRUCKS = Columns(
     [Column("id", "int", auto_increment=True), Column("n", "int"), Column("model", "varchar", length=40, nullable=True)],
     indexes={"PRIMARY": ("id",), "by_model": INDEX},
 )
+
+
+@dataclass
+class Truck:
+    id: int
+    n: int
+    model: str | None
+
+
+class TruckDict(TypedDict):
+    id: int
+    n: int
+
+
+class Key(NamedTuple):
+    id: int
+
+
+def label(*, id: str, model: str) -> str:
+    return f"{id}: {model}"
+
+
 PRICE: Column = Column.from_sql("price", "decimal(10,2) unsigned", nullable=True)
 
 
@@ -137,6 +160,31 @@ async def tables(hs: Manager) -> None:
     assert_type(TRUCKS.column("id").auto_increment, bool)
 
 
+async def rows(hs: Manager) -> None:
+    dicts = hs.table("cars", "trucks", ["id", "model"], row=dict)
+    assert_type(dicts, Table[dict[str, Any]])
+    assert_type(await dicts.get(1), dict[str, Any] | None)
+    assert_type(await dicts.find(">", [0], 10), list[dict[str, Any]])
+    labels = hs.table("cars", "trucks", ["id", "model"], row=label)
+    assert_type(labels, Table[str])
+    assert_type(await labels.get(1), str | None)
+    assert_type(await labels.get_many([1]), list[str | None])
+    assert_type(await labels.update("=", [99], [99, "x"]), int)
+    assert_type(await labels.delete("=", [99], return_original=True), list[str])
+
+    trucks = hs.table("cars", "trucks", columns=TRUCKS, row=Truck)
+    assert_type(trucks, trio_hs.DeclaredTable[Truck])
+    truck = await trucks.get(1)
+    assert_type(truck, Truck | None)
+    assert_type(await trucks.get_many([1]), list[Truck | None])
+    assert_type(await trucks.find(">", [0], 10), list[Truck])
+    assert_type(await trucks.update("=", [1], [1, 1, None], return_original=True), list[Truck])
+    typed_dicts = hs.table("cars", "trucks", ["id", "n"], columns=TRUCKS, row=TruckDict)
+    assert_type(await typed_dicts.get(1), TruckDict | None)
+    assert_type(await hs.table("cars", "trucks", ["id"], columns=TRUCKS, row=Key).find(">", [0]), list[Key])
+    assert_type(await hs.table("cars", "trucks", columns=TRUCKS, row=dict).get(1), dict[str, Any] | None)
+
+
 async def upkeep(hs: Manager) -> None:
     await hs.connect()
     assert_type(hs.ready(writes=False), bool)
@@ -214,6 +262,7 @@ async def main(reads: Servers, writes: Servers) -> None:
         await writing(hs, flag=True)
         await reading(hs, ">=", "!=")
         await tables(hs)
+        await rows(hs)
         await upkeep(hs)
         assert await failing(hs) == "open_table"
     await low_level(reads, writes, connect, "D")

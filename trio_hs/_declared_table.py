@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, overload
 
 from ._columns import Column, Columns, TypedCodec, encode_inserted, encode_step, require_writable
 from ._counted import counted
-from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many
+from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many, remade
 from ._protocol import (
     FEW_VALUES,
     LONG_LIST,
@@ -33,6 +33,7 @@ from ._protocol import (
     tokens_in_slices,
     value_list,
 )
+from ._row_types import R
 from ._table import Table, wrong_key
 from .exceptions import HandlerSocketError
 
@@ -42,7 +43,7 @@ CHECKED = 4
 In: TypeAlias = tuple[int, Ordered[Any]] | None
 
 
-class DeclaredTable(Table):
+class DeclaredTable(Table[R]):
     """A :class:`Table` with declared columns. Made by :meth:`Manager.table` with ``columns``.
 
     Its methods are those of :class:`Table`. Values are checked against their column: the values of ``fields`` in an insert or
@@ -60,6 +61,7 @@ class DeclaredTable(Table):
         fields: Sequence[str] | None,
         index_name: str | None,
         columns: Columns,
+        row: Callable[..., R] | None = None,
     ) -> None:
         if fields is None:
             fields = [column.name for column in columns if not column.invisible and not column.generated]
@@ -69,7 +71,7 @@ class DeclaredTable(Table):
         self._index_words = f"the index {index_name or 'PRIMARY'}"
         typed = copy.copy(dispatcher)
         typed.codec = TypedCodec(self._field_columns)
-        super().__init__(typed, db, write_db, table, fields, index_name)
+        super().__init__(typed, db, write_db, table, fields, index_name, row)
         self._insert_index: Index | None = None
         self._filling: list[bytes] = []
 
@@ -190,18 +192,27 @@ class DeclaredTable(Table):
 
     # ---- operations ---------------------------------------------------------------------------------------------------
 
-    async def get(self, value: Any) -> Row:
-        """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
+    @overload
+    async def get(self: DeclaredTable[Row], value: Any) -> Row: ...
+    @overload
+    async def get(self, value: Any) -> R | None: ...
+    async def get(self, value: Any) -> Any:
+        """The row whose index begins with ``value``, or ``[]``, or with ``row=`` None. See :meth:`Manager.get`."""
         try:
             token = self._key[0].encode(value)
         except (TypeError, ValueError) as error:
             raise wrong_key(value, error) from None
         return await super().get(token)
 
-    async def get_many(self, values: Ordered[Any]) -> list[Row]:
-        """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
+    @overload
+    async def get_many(self: DeclaredTable[Row], values: Ordered[Any]) -> list[Row]: ...
+    @overload
+    async def get_many(self, values: Ordered[Any]) -> list[R | None]: ...
+    async def get_many(self, values: Ordered[Any]) -> list[Any]:
+        """What ``get`` gives for each value, in the order of the values. See :meth:`Manager.get_many`."""
         keys: Any = values if type(values) in SEQUENCES else value_list(values)
-        return await get_many(self._dispatcher, self._index, keys, self._encode_keys, "get_many")
+        rows = await get_many(self._dispatcher, self._index, keys, self._encode_keys, "get_many")
+        return rows if self._make is None else await in_turns(remade(rows, self._make))
 
     def _encode_keys(self, keys: Sequence[Any], first: int) -> bytes:
         return joined_tokens(self._key[0].encode, keys, "values", first)
@@ -215,7 +226,7 @@ class DeclaredTable(Table):
         *,
         in_: In = None,
         filters: Ordered[Filter] = (),
-    ) -> list[Row]:
+    ) -> list[R]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         values, in_, filters = await self._search(values, in_, filters)
         return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
@@ -258,13 +269,13 @@ class DeclaredTable(Table):
         self, operation: FindOperation, values: Ordered[Any], update_values: Ordered[Any],
         limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
         *, in_: In = None, filters: Ordered[Filter] = (),
-    ) -> list[Row]: ...
+    ) -> list[R]: ...
     @overload
     async def update(
         self, operation: FindOperation, values: Ordered[Any], update_values: Ordered[Any],
         limit: int = 0, offset: int = 0, return_original: bool = ...,
         *, in_: In = None, filters: Ordered[Filter] = (),
-    ) -> int | list[Row]: ...
+    ) -> int | list[R]: ...
     # fmt: on
     async def update(
         self,
@@ -277,7 +288,7 @@ class DeclaredTable(Table):
         *,
         in_: In = None,
         filters: Ordered[Filter] = (),
-    ) -> int | list[Row]:
+    ) -> int | list[R]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         require_writable("update", self._columns, self._field_columns)
         update_values = value_list(update_values, "update_values")
@@ -305,13 +316,13 @@ class DeclaredTable(Table):
         self, operation: FindOperation, values: Ordered[Any],
         limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
         *, in_: In = None, filters: Ordered[Filter] = (),
-    ) -> list[Row]: ...
+    ) -> list[R]: ...
     @overload
     async def delete(
         self, operation: FindOperation, values: Ordered[Any],
         limit: int = 0, offset: int = 0, return_original: bool = ...,
         *, in_: In = None, filters: Ordered[Filter] = (),
-    ) -> int | list[Row]: ...
+    ) -> int | list[R]: ...
     # fmt: on
     async def delete(
         self,
@@ -323,7 +334,7 @@ class DeclaredTable(Table):
         *,
         in_: In = None,
         filters: Ordered[Filter] = (),
-    ) -> int | list[Row]:
+    ) -> int | list[R]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         require_writable("delete", self._columns, None)
         values, in_, filters = await self._search(values, in_, filters)

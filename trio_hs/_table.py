@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
-from typing import Any, Literal, overload
+from typing import Any, Generic, Literal, overload
 
-from ._dispatch import Dispatcher, Row, Shape, encoded_in, flat, get_many, in_turns, insert_many, named
+from ._dispatch import (
+    Dispatcher,
+    Make,
+    Row,
+    Shape,
+    encoded_in,
+    flat,
+    get_many,
+    in_turns,
+    insert_many,
+    named,
+    remade,
+    shaped,
+)
 from ._protocol import (
     SEQUENCES,
     CountingOperation,
@@ -33,6 +46,7 @@ from ._protocol import (
     value_list,
     with_tokens,
 )
+from ._row_types import R, maker_of
 from .exceptions import HandlerSocketError
 
 __all__ = ["MAX_HANDLES", "Table"]
@@ -54,17 +68,26 @@ def wrong_key(value: object, error: TypeError | ValueError) -> TypeError | Value
     return located("value", error)
 
 
-class Table:
+class Table(Generic[R]):
     """Operations on one table through one index, with the columns fixed: the fast way. Made by :meth:`Manager.table`.
 
     The methods are those of :class:`Manager` without ``db``, ``table``, ``fields`` and ``index_name``; errors and
-    cancellation are described there.
+    cancellation are described there. Rows are of the type ``R``: by default :data:`Row`, or what ``row=`` makes of them.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, db: str, write_db: str, table: str, fields: Sequence[str], index_name: str | None
+        self,
+        dispatcher: Dispatcher,
+        db: str,
+        write_db: str,
+        table: str,
+        fields: Sequence[str],
+        index_name: str | None,
+        row: Callable[..., R] | None = None,
     ) -> None:
         self._dispatcher = dispatcher
+        self._make: Make | None = None if row is None else maker_of(row, fields)
+        self._shape: Shape = named if self._make is None else shaped(self._make)
         self._index = Index(db, table, fields, index_name).shared()
         self._write_index = self._index if write_db == db else Index(write_db, table, fields, index_name).shared()
 
@@ -86,20 +109,31 @@ class Table:
                 raise TypeError(f"a filter names its column, not {shown(name)}")
         return Index(index.db, index.table, index.columns, index.name, tuple(dict.fromkeys(map(str, names)))).shared()
 
-    async def get(self, value: Value) -> Row:
-        """The row whose index begins with ``value``, or ``[]``. See :meth:`Manager.get`."""
+    @overload
+    async def get(self: Table[Row], value: Value) -> Row: ...
+    @overload
+    async def get(self, value: Value) -> R | None: ...
+    async def get(self, value: Value) -> Any:
+        """The row whose index begins with ``value``, or ``[]``, or with ``row=`` None. See :meth:`Manager.get`."""
         index = self._index
         try:
             token = self._dispatcher.codec.encode(value)
         except (TypeError, ValueError) as error:
             raise wrong_key(value, error) from None
         values = await self._dispatcher.read(index, get_tail(token), "get")
+        if self._make is not None:
+            return self._make(values) if values else None
         return list(zip(index.columns, values))  # noqa: B905  (parse_values checks the lengths)
 
-    async def get_many(self, values: Ordered[Value]) -> list[Row]:
-        """The row for each value, in the order of the values. See :meth:`Manager.get_many`."""
+    @overload
+    async def get_many(self: Table[Row], values: Ordered[Value]) -> list[Row]: ...
+    @overload
+    async def get_many(self, values: Ordered[Value]) -> list[R | None]: ...
+    async def get_many(self, values: Ordered[Value]) -> list[Any]:
+        """What ``get`` gives for each value, in the order of the values. See :meth:`Manager.get_many`."""
         keys: Any = values if type(values) in SEQUENCES else value_list(values)
-        return await get_many(self._dispatcher, self._index, keys, self._dispatcher.codec.encode_list, "get_many")
+        rows = await get_many(self._dispatcher, self._index, keys, self._dispatcher.codec.encode_list, "get_many")
+        return rows if self._make is None else await in_turns(remade(rows, self._make))
 
     async def insert_many(self, rows: Ordered[Ordered[Value]]) -> list[int | HandlerSocketError | None]:
         """Inserts rows of one value per field, each with an outcome of its own. See :meth:`Manager.insert_many`."""
@@ -119,13 +153,13 @@ class Table:
         *,
         in_: tuple[int, Ordered[Value]] | None = None,
         filters: Ordered[Filter] = (),
-    ) -> list[Row]:
+    ) -> list[R]:
         """Rows in the order of the index. See :meth:`Manager.find`."""
         filters = () if filters == () else listed_filters(filters)
         index = self._index_for(self._index, filters)
         among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
         tail = find_tail(index, self._dispatcher.codec, operation, values, limit, offset, among, filters)
-        return await self._dispatcher.read(index, tail, "find", named)
+        return await self._dispatcher.read(index, tail, "find", self._shape)
 
     async def insert(self, values: Ordered[Value]) -> int | None:
         """Inserts a row, one value per field. See :meth:`Manager.insert`."""
@@ -189,13 +223,13 @@ class Table:
         self, operation: FindOperation, values: Ordered[Value], update_values: Ordered[Value],
         limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
         *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
-    ) -> list[Row]: ...
+    ) -> list[R]: ...
     @overload
     async def update(
         self, operation: FindOperation, values: Ordered[Value], update_values: Ordered[Value],
         limit: int = 0, offset: int = 0, return_original: bool = ...,
         *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
-    ) -> int | list[Row]: ...
+    ) -> int | list[R]: ...
     # fmt: on
     async def update(
         self,
@@ -208,13 +242,13 @@ class Table:
         *,
         in_: tuple[int, Ordered[Value]] | None = None,
         filters: Ordered[Filter] = (),
-    ) -> int | list[Row]:
+    ) -> int | list[R]:
         """Sets the fields of the rows found. See :meth:`Manager.update`."""
         among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
         filters = () if filters == () else listed_filters(filters)
         if not isinstance(update_values, (list, tuple, EncodedList)):
             update_values = value_list(update_values, "update_values")
-        rest = (limit, offset, return_original, named, among, filters)
+        rest = (limit, offset, return_original, self._shape, among, filters)
         try:
             work = self._modify("update", "U", operation, values, update_values, *rest)
         except LongValue:
@@ -222,7 +256,7 @@ class Table:
                 encode_in_slices(self._dispatcher.codec, list(update_values), "update_values", self._index.columns)
             )
             work = self._modify("update", "U", operation, values, new, *rest)
-        result: int | list[Row] = await work
+        result: int | list[R] = await work
         return result
 
     # fmt: off
@@ -237,13 +271,13 @@ class Table:
         self, operation: FindOperation, values: Ordered[Value],
         limit: int = 0, offset: int = 0, return_original: Literal[True] = ...,
         *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
-    ) -> list[Row]: ...
+    ) -> list[R]: ...
     @overload
     async def delete(
         self, operation: FindOperation, values: Ordered[Value],
         limit: int = 0, offset: int = 0, return_original: bool = ...,
         *, in_: tuple[int, Ordered[Value]] | None = None, filters: Ordered[Filter] = (),
-    ) -> int | list[Row]: ...
+    ) -> int | list[R]: ...
     # fmt: on
     async def delete(
         self,
@@ -255,11 +289,11 @@ class Table:
         *,
         in_: tuple[int, Ordered[Value]] | None = None,
         filters: Ordered[Filter] = (),
-    ) -> int | list[Row]:
+    ) -> int | list[R]:
         """Deletes the rows found. See :meth:`Manager.delete`."""
         among = in_ if in_ is None else await encoded_in(self._dispatcher.codec, in_)
-        work = self._modify("delete", "D", operation, values, (), limit, offset, return_original, named, among, filters)
-        result: int | list[Row] = await work
+        work = self._modify("delete", "D", operation, values, (), limit, offset, return_original, self._shape, among, filters)
+        result: int | list[R] = await work
         return result
 
     # fmt: off

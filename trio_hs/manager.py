@@ -1,11 +1,14 @@
-"""The interface for applications: operations on named tables."""
+"""The interface for applications: operations on named tables.
+
+Longer than most modules because a type checker needs the signatures of pyhs's methods for each type that they may return.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, ItemsView, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, ItemsView, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import trio
 
@@ -32,8 +35,11 @@ from ._network import (
     require_trio,
 )
 from ._protocol import Codec, Filter, FindOperation, Ordered, Value, get_tail
+from ._row_types import check_row
 from ._table import MAX_HANDLES, Table, wrong_key
 from .exceptions import HandlerSocketError
+
+T = TypeVar("T")
 
 DEFAULT_READ_SERVERS: Servers = [("inet", "localhost", 9998)]
 DEFAULT_WRITE_SERVERS: Servers = [("inet", "localhost", 9999)]
@@ -62,27 +68,44 @@ class Manager:
     def __repr__(self) -> str:
         return f"<Manager reads {self._dispatcher.reader!r} writes {self._dispatcher.writer!r}>"
 
+    # fmt: off
     @overload
     def table(self, db: str, table: str, fields: Ordered[str], index_name: str | None = None) -> Table: ...
-
+    @overload
+    def table(
+        self, db: str, table: str, fields: Ordered[str], index_name: str | None = None, *, row: type[dict[str, Any]]
+    ) -> Table[dict[str, Any]]: ...
+    @overload
+    def table(
+        self, db: str, table: str, fields: Ordered[str], index_name: str | None = None, *, row: Callable[..., T]
+    ) -> Table[T]: ...
     @overload
     def table(
         self, db: str, table: str, fields: Ordered[str] | None = None, index_name: str | None = None, *, columns: Columns
     ) -> DeclaredTable: ...
-
+    @overload
     def table(
-        self,
-        db: str,
-        table: str,
-        fields: Ordered[str] | None = None,
-        index_name: str | None = None,
-        *,
-        columns: Columns | None = None,
-    ) -> Table:
+        self, db: str, table: str, fields: Ordered[str] | None = None, index_name: str | None = None, *, columns: Columns,
+        row: type[dict[str, Any]],
+    ) -> DeclaredTable[dict[str, Any]]: ...
+    @overload
+    def table(
+        self, db: str, table: str, fields: Ordered[str] | None = None, index_name: str | None = None, *, columns: Columns,
+        row: Callable[..., T],
+    ) -> DeclaredTable[T]: ...
+    def table(
+        self, db: str, table: str, fields: Ordered[str] | None = None, index_name: str | None = None, *,
+        columns: Columns | None = None, row: Callable[..., Any] | None = None,
+    ) -> Table[Any]:
+    # fmt: on
         """A handle on one table through one index. Nothing is sent. The same arguments give the same handle again.
 
         With ``columns`` it checks every value before it is sent, and returns Python types: see :class:`DeclaredTable`.
         ``fields`` may be None then, for all columns but invisible and generated ones.
+
+        ``row`` makes the rows: ``dict``, a dataclass, a TypedDict, a NamedTuple or any other callable, which gets the fields as
+        keyword arguments. Then a missing row is None instead of ``[]``. TypeError if it does not take the fields by name.
+        What it raises goes to the caller; the request was executed then.
         """
         kind = type(fields)
         if kind is not list and kind is not tuple and (isinstance(fields, NO_LISTS) or (fields is None and columns is None)):
@@ -90,19 +113,26 @@ class Manager:
         names: Any = fields
         try:
             names = None if fields is None else tuple(fields)
-            return self._handle(db, table, names, index_name, columns)
+            return self._handle(db, table, names, index_name, columns, row)
         except TypeError:  # the fields are no list, or something cannot be hashed
             check_names(db, table, names, index_name, columns)
+            check_row(row)
             raise
 
     def _new_table(
-        self, db: str, table: str, fields: tuple[str, ...] | None, index_name: str | None, columns: Columns | None
-    ) -> Table:
+        self,
+        db: str,
+        table: str,
+        fields: tuple[str, ...] | None,
+        index_name: str | None,
+        columns: Columns | None,
+        row: Callable[..., Any] | None,
+    ) -> Table[Any]:
         check_names(db, table, fields, index_name, columns)
         write_db = self._write_databases.get(db, db)
         if columns is None:
-            return Table(self._dispatcher, db, write_db, table, fields or (), index_name)
-        return DeclaredTable(self._dispatcher, db, write_db, table, fields, index_name, columns)
+            return Table(self._dispatcher, db, write_db, table, fields or (), index_name, row)
+        return DeclaredTable(self._dispatcher, db, write_db, table, fields, index_name, columns, row)
 
     def statistics(self) -> Statistics:
         """How the servers are doing now. Cheap enough to be called every few seconds."""

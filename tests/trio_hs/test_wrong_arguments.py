@@ -96,7 +96,7 @@ TAKES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("value", "default"), (NOTHING, TEXT, NUMBER)),
     **dict.fromkeys(("deadline", "hedge_after"), (NOTHING, NUMBER)),
     **dict.fromkeys(("index_name", "secret", "read_secret", "write_secret"), (NOTHING, TEXT)),
-    **dict.fromkeys(("encoding", "charset", "generated", "retry", "in_", "columns"), (NOTHING,)),
+    **dict.fromkeys(("encoding", "charset", "generated", "retry", "in_", "columns", "row"), (NOTHING,)),
     **dict.fromkeys(("read_servers", "write_servers"), (NOTHING,)),
     **dict.fromkeys(("filters", "filter_fields", "rows", "requests", "members"), (LIST,)),
     **dict.fromkeys(("instruments", "repeat_writes"), (LIST, DICT, SET)),
@@ -160,7 +160,7 @@ CALLS = [
     Call(
         "Manager.table",
         lambda c: c.hs.table,
-        {**PLACE, **INDEX, "columns": DECLARED},
+        {**PLACE, **INDEX, "columns": DECLARED, "row": dict},
         {"fields": (NOTHING,), "index_name": (NOTHING,)},
     ),
     Call("Manager.get", lambda c: c.hs.get, {**PLACE, "value": 1}),

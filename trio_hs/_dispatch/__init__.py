@@ -3,11 +3,12 @@
 from ._dispatcher import Dispatcher
 from ._many import get_many, insert_many
 from ._retry import RetryPolicy, policy_of
-from ._rows import Row, Shape, flat, named
+from ._rows import Make, Row, Shape, flat, named, remade, shaped
 from ._turns import encoded_in, in_turns
 
 __all__ = [
     "Dispatcher",
+    "Make",
     "RetryPolicy",
     "Row",
     "Shape",
@@ -18,4 +19,6 @@ __all__ = [
     "insert_many",
     "named",
     "policy_of",
+    "remade",
+    "shaped",
 ]
