@@ -98,7 +98,7 @@ TAKES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("index_name", "secret", "read_secret", "write_secret"), (NOTHING, TEXT)),
     **dict.fromkeys(("encoding", "charset", "generated", "retry", "in_", "columns", "row"), (NOTHING,)),
     **dict.fromkeys(("read_servers", "write_servers"), (NOTHING,)),
-    **dict.fromkeys(("filters", "filter_fields", "rows", "requests", "members"), (LIST,)),
+    **dict.fromkeys(("filters", "filter_fields", "rows", "requests", "members", "unique"), (LIST,)),
     **dict.fromkeys(("instruments", "repeat_writes"), (LIST, DICT, SET)),
     **dict.fromkeys(("write_databases", "indexes"), (NOTHING, DICT)),
 }
@@ -199,7 +199,12 @@ CALLS = [
     Call("connect_transport", lambda c: connect_transport, {"server": Server("inet", "127.0.0.1", 1)}),
     Call("RetryPolicy", lambda c: RetryPolicy, POLICY),
     Call("RetryPolicy.pause", lambda c: RetryPolicy().pause, {"attempt": 1}),
-    Call("Columns", lambda c: Columns, {"columns": [Column("id", "int")], "indexes": {"PRIMARY": ("id",)}}, {"columns": ()}),
+    Call(
+        "Columns",
+        lambda c: Columns,
+        {"columns": [Column("id", "int")], "indexes": {"PRIMARY": ("id",)}, "unique": []},
+        {"columns": ()},
+    ),
     Call("Columns.column", lambda c: DECLARED.column, {"name": "id"}, DECLARED_NAMES, word="column"),
     Call("Columns.key", lambda c: DECLARED.key, {"index_name": "by_n"}, DECLARED_NAMES),
     Call("Column", lambda c: Column, COLUMN, OF_VARCHAR),

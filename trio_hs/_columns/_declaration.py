@@ -12,7 +12,8 @@ from ..exceptions import DecodingError
 from . import _types as types
 from ._from_sql import parse_type
 
-#: A column of an index: its name, or its name and how many characters (bytes) of it the index covers.
+#: A column of an index: its name, or its name and how many characters (bytes) of it the index covers. The name may end with
+#: " DESC", for an index that has the column in descending order.
 IndexPart: TypeAlias = str | tuple[str, int]
 
 _BYTES = Codec(None)
@@ -284,10 +285,18 @@ def _check_default(column: Column) -> None:
 
 @dataclass(frozen=True)
 class KeyPart:
-    """A column of an index, and how many of its characters (or bytes) the index covers; None is all of it."""
+    """A column of an index, how many of its characters (or bytes) the index covers (None is all of it), and whether the index
+    has its values in descending order."""
 
     column: Column
     prefix: int | None = None
+    descending: bool = False
+
+    @property
+    def declared(self) -> IndexPart:
+        """The part as ``Columns`` takes it."""
+        name = f"{self.column.name} DESC" if self.descending else self.column.name
+        return name if self.prefix is None else (name, self.prefix)
 
     def encode(self, value: Any) -> bytes:
         """The token of a lookup value. Raises TypeError or ValueError if it would find other rows."""
@@ -306,14 +315,20 @@ class Columns:
     Args:
       columns: the columns, in order. Do not leave out one that an insert has to set: the server would store zero or ''.
       indexes: each index's name and its columns, in order: ``{"PRIMARY": ("id",), "by_name": (("name", 10), "id")}``, where
-        ``("name", 10)`` is an index on the first ten characters.
+        ``("name", 10)`` is an index on the first ten characters, and ``"name DESC"`` one in descending order.
+      unique: the names of those indexes that are UNIQUE. PRIMARY is, without being named.
 
     Raises TypeError or ValueError for a declaration that no table can have.
     """
 
-    __slots__ = ("_by_name", "_columns", "_hash", "_indexes")
+    __slots__ = ("_by_name", "_columns", "_hash", "_indexes", "_unique")
 
-    def __init__(self, columns: Iterable[Column], indexes: Mapping[str, Ordered[IndexPart]] | None = None) -> None:
+    def __init__(
+        self,
+        columns: Iterable[Column],
+        indexes: Mapping[str, Ordered[IndexPart]] | None = None,
+        unique: Ordered[str] = (),
+    ) -> None:
         self._columns = tuple(value_list(columns, "columns", "Column"))
         for column in self._columns:
             if not isinstance(column, Column):
@@ -324,7 +339,14 @@ class Columns:
         if indexes is not None and not isinstance(indexes, Mapping):
             raise TypeError(f"indexes must be a dict of each index's name and its columns, or None, not {indexes!r}")
         self._indexes = MappingProxyType({name: self._key(name, parts) for name, parts in (indexes or {}).items()})
-        self._hash = hash((self._columns, frozenset(self._indexes.items())))
+        names = value_list(unique, "unique", "names of indexes")
+        for name in names:
+            if not isinstance(name, str) or name not in self._indexes:
+                raise ValueError(
+                    f"unique: there is no index {name!r}; the declared ones are {', '.join(self._indexes) or 'none'}"
+                )
+        self._unique = frozenset((*names, "PRIMARY")).intersection(self._indexes)
+        self._hash = hash((self._columns, frozenset(self._indexes.items()), self._unique))
 
     def _key(self, name: str, parts: Ordered[IndexPart]) -> tuple[KeyPart, ...]:
         if isinstance(parts, str) or not parts:
@@ -334,15 +356,21 @@ class Columns:
             if not isinstance(part, str) and (not isinstance(part, (tuple, list)) or len(part) != 2):
                 raise TypeError(f"index {name}: a column is its name, or (its name, the length of a prefix), not {part!r}")
             column_name, prefix = (part, None) if isinstance(part, str) else part
-            column = self.column(column_name)
+            column, descending = self._ordered(column_name)
             if prefix is None and column.is_blob:
                 raise ValueError(f"index {name}: of column {column_name}, a {column.type}, it can only cover a prefix")
             if prefix is not None and not (column.is_blob or column.type in ("char", "varchar", "binary", "varbinary")):
                 raise ValueError(f"index {name}: column {column_name}, a {column.type}, has no prefix")
             if prefix is not None and (not isinstance(prefix, int) or prefix < 1):
                 raise ValueError(f"index {name}: the prefix of column {column_name} must be at least 1, not {prefix!r}")
-            key.append(KeyPart(column, prefix))
+            key.append(KeyPart(column, prefix, descending))
         return tuple(key)
+
+    def _ordered(self, name: str) -> tuple[Column, bool]:
+        """The column that part of an index names, and whether the index has it in descending order."""
+        if isinstance(name, str) and name not in self._by_name and name.upper().endswith(" DESC"):
+            return self.column(name[:-5].rstrip()), True
+        return self.column(name), False
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -353,6 +381,11 @@ class Columns:
     def indexes(self) -> Mapping[str, tuple[KeyPart, ...]]:
         """Each index's name and its columns."""
         return self._indexes
+
+    @property
+    def unique(self) -> frozenset[str]:
+        """The names of the indexes that are unique, with PRIMARY if there is one."""
+        return self._unique
 
     def column(self, name: str) -> Column:
         """The column of that name. Raises ValueError if there is none."""
@@ -382,7 +415,7 @@ class Columns:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Columns):
             return NotImplemented
-        return self.columns == other.columns and self.indexes == other.indexes
+        return self.columns == other.columns and self.indexes == other.indexes and self.unique == other.unique
 
     def __hash__(self) -> int:
         return self._hash

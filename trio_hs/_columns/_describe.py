@@ -1,15 +1,10 @@
-"""Reads a table's declaration from a live server's ``information_schema``, and writes it as Python."""
+"""Reads the declarations of tables from a live server's ``information_schema``. ``_render`` writes them as Python."""
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import re
-import textwrap
-import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .._protocol import MAX_INSERT_VALUES
@@ -18,7 +13,6 @@ from ._declaration import Column, Columns, IndexPart
 
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_ANSWER = 60
-WIDTH = 88  # where ruff and black break lines unless told otherwise
 
 NO_PYMYSQL = "describe reads the declaration by SQL and needs PyMySQL: pip install 'trio-hs[describe]'"
 
@@ -36,16 +30,17 @@ class Description:
     server: str
     """The server's version, as it shows it."""
     columns: Columns
-    indexes: Mapping[str, tuple[IndexPart, ...]]
     warnings: tuple[str, ...]
 
 
 def describe(
-    db: str, table: str, *, host: str, port: int, user: str, password: str = "", unix_socket: str | None = None
-) -> Description:
-    """Reads a table's declaration. The account needs SELECT on the whole table. It sees triggers only with TRIGGER.
+    names: Sequence[str], *, host: str, port: int, user: str, password: str = "", unix_socket: str | None = None
+) -> tuple[list[Description], list[str]]:
+    """Reads the declarations of tables: ``DB.TABLE``, or ``DB`` for all tables of a database that can be described.
 
-    Raises DescribeError if PyMySQL is missing, the server does not answer or refuses, or the table cannot be declared.
+    Also returns why each of the others is left out. The account needs SELECT on the whole tables. It sees triggers only with
+    TRIGGER. Raises DescribeError if PyMySQL is missing, the server does not answer or refuses, a table that is named cannot be
+    declared, or no table of a database can.
     """
     try:
         import pymysql
@@ -66,10 +61,34 @@ def describe(
             read_timeout=SECONDS_TO_ANSWER,
         )
         with connection, connection.cursor() as cursor:
-            return _Reader(cursor, db, table, f"{user} at {where}").read()
+            return _read_all(cursor, names, f"{user} at {where}")
     except (pymysql.Error, OSError) as error:
         reason = error.args[-1] if error.args else type(error).__name__
-        raise DescribeError(f"cannot read {db}.{table} as {user} at {where}: {reason}") from None
+        raise DescribeError(f"cannot read {', '.join(names)} as {user} at {where}: {reason}") from None
+
+
+def _read_all(cursor: Any, names: Sequence[str], where: str) -> tuple[list[Description], list[str]]:
+    found: list[Description] = []
+    left_out: list[str] = []
+    for name in dict.fromkeys(names):
+        db, dot, table = name.partition(".")
+        if dot:
+            found.append(_Reader(cursor, db, table, where).read())
+            continue
+        cursor.execute(
+            "SELECT table_name AS name FROM information_schema.tables WHERE table_schema = %s ORDER BY table_name", (db,)
+        )
+        before, reasons = len(found), []
+        for row in cursor.fetchall():
+            try:
+                found.append(_Reader(cursor, db, row["name"], where).read())
+            except DescribeError as error:
+                reasons.append(str(error))
+        if len(found) == before:
+            why = "; ".join(reasons) or f"{where} may see none"
+            raise DescribeError(f"no table of the database {db} can be described: {why}")
+        left_out += reasons
+    return found, left_out
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------------
@@ -104,10 +123,10 @@ class _Reader:
             )
         }
         columns = self._columns(checks)
-        indexes = self._indexes()
-        declared = Columns(columns, indexes)
+        indexes, unique = self._indexes()
+        declared = Columns(columns, indexes, unique)
         self._warn(declared, checks)
-        return Description(self.db, self.table, server["version"], declared, indexes, tuple(self.warnings))
+        return Description(self.db, self.table, server["version"], declared, tuple(self.warnings))
 
     def _table(self) -> None:
         """Refuses a table that HandlerSocket cannot open."""
@@ -171,12 +190,14 @@ class _Reader:
                 " the table."
             )
 
-    def _indexes(self) -> dict[str, tuple[IndexPart, ...]]:
+    def _indexes(self) -> tuple[dict[str, tuple[IndexPart, ...]], tuple[str, ...]]:
+        """The columns of each index, and the names of those that are unique."""
         rows = self._rows(
-            "SELECT index_name, index_type, column_name, sub_part, non_unique FROM information_schema.statistics"
+            "SELECT index_name, index_type, column_name, sub_part, non_unique, collation FROM information_schema.statistics"
             " WHERE table_schema = %s AND table_name = %s ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index"
         )
         indexes: dict[str, tuple[IndexPart, ...]] = {}
+        unique: dict[str, None] = {}
         for row in rows:
             name, kind, column = row["index_name"], row["index_type"], row["column_name"]
             if kind == "HASH" and self.engine != "MEMORY":
@@ -187,9 +208,13 @@ class _Reader:
             if kind in ("FULLTEXT", "SPATIAL"):
                 self.warnings.append(f"Index {name} is left out: HandlerSocket finds nothing through a {kind} index.")
                 continue
+            if row["collation"] == "D":
+                column = f"{column} DESC"
             part: IndexPart = column if row["sub_part"] is None else (column, int(row["sub_part"]))
             indexes[name] = (*indexes.get(name, ()), part)
-        return indexes
+            if not row["non_unique"] and name != "PRIMARY":
+                unique[name] = None
+        return indexes, tuple(unique)
 
     def _warn(self, columns: Columns, checks: Mapping[str, str]) -> None:
         warn = self.warnings.append
@@ -303,109 +328,3 @@ def _default(column: Column, text: str) -> Any:
     if column.charset or column.type in ("enum", "json") or column.type.endswith(("char", "text")):
         return text
     return column.decode(text.encode())
-
-
-# ---- writing ----------------------------------------------------------------------------------------------------------
-
-
-def render(description: Description) -> str:
-    """Python code that makes the description's ``columns``, formatted as ruff and black would."""
-    name = re.sub(r"\W", "_", description.table).upper()
-    name = f"_{name}" if name[0].isdigit() else name
-    server = description.server.partition("-")[0]  # without the names of its packages and of its distributor
-    imports: set[str] = set()
-    columns = [_call("Column", _arguments(column, imports), 8) for column in description.columns]
-    indexes = [_index(index, parts) for index, parts in description.indexes.items()]
-    lines = [
-        *_comment(f"By python -m trio_hs describe: {description.db}.{description.table} on MariaDB {server}."),
-        *[line for warning in description.warnings for line in _comment(f"Mind: {warning}")],
-        *sorted(imports, key=lambda line: (line.startswith("from"), line)),
-        *([""] if imports else []),
-        "from trio_hs import Column, Columns",
-        "",
-        f"{name} = Columns(",
-        "    [",
-        *columns,
-        "    ],",
-        *(["    indexes={", *indexes, "    },"] if indexes else []),
-        ")",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False, break_on_hyphens=False
-    )
-
-
-def _arguments(column: Column, imports: set[str]) -> list[str]:
-    arguments = [_quoted(column.name), _quoted(column.type)]
-    for attribute in fields(Column)[2:]:
-        if attribute.init:
-            value = getattr(column, attribute.name)
-            if value != attribute.default:
-                arguments.append(f"{attribute.name}={_source(value, imports)}")
-    return arguments
-
-
-def _call(function: str, arguments: Iterable[str], indent: int) -> str:
-    """The call on one line if it fits, otherwise with one argument per line."""
-    arguments = list(arguments)
-    margin = " " * indent
-    line = f"{margin}{function}({', '.join(arguments)}),"
-    if len(line) <= WIDTH:
-        return line
-    return "\n".join([f"{margin}{function}(", *[f"{margin}    {argument}," for argument in arguments], f"{margin}),"])
-
-
-def _quoted(text: str | bytes) -> str:
-    """``repr`` with the quotes that formatters prefer: double ones, unless that takes more backslashes."""
-    source = repr(text)
-    if source.endswith("'"):
-        prefix, body = source[:-1].split("'", 1)
-        body = body.replace("\\'", "'")
-        if body.count('"') <= body.count("'"):
-            body = body.replace('"', '\\"')
-            return f'{prefix}"{body}"'
-    return source
-
-
-def _index(name: str, parts: Iterable[IndexPart]) -> str:
-    items = [_quoted(part) if isinstance(part, str) else f"({_quoted(part[0])}, {part[1]})" for part in parts]
-    line = f"        {_quoted(name)}: ({', '.join(items)}{',' if len(items) == 1 else ''}),"
-    if len(line) <= WIDTH:
-        return line
-    return "\n".join([f"        {_quoted(name)}: (", *[f"            {item}," for item in items], "        ),"])
-
-
-_IMPORTS = {
-    datetime.date: "import datetime",
-    datetime.datetime: "import datetime",
-    datetime.timedelta: "import datetime",
-    uuid.UUID: "import uuid",
-    ipaddress.IPv4Address: "import ipaddress",
-    ipaddress.IPv6Address: "import ipaddress",
-    Decimal: "from decimal import Decimal",
-}
-
-
-def _source(value: Any, imports: set[str]) -> str:
-    if type(value) in _IMPORTS:
-        imports.add(_IMPORTS[type(value)])
-    if isinstance(value, str | bytes):
-        return _quoted(value)
-    if isinstance(value, tuple):  # members
-        line = f"[{', '.join(map(_quoted, value))}]"
-        if len(line) <= WIDTH - 24:
-            return line
-        return "\n".join(["[", *[f"                {_quoted(member)}," for member in value], "            ]"])
-    if isinstance(value, frozenset):
-        return f"frozenset({{{', '.join(map(_quoted, sorted(value)))}}})" if value else "frozenset()"
-    if isinstance(value, Decimal):
-        return f"Decimal({_quoted(str(value))})"
-    if isinstance(value, uuid.UUID):
-        return f"uuid.UUID({_quoted(str(value))})"
-    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return f"ipaddress.{type(value).__name__}({_quoted(str(value))})"
-    return repr(value)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trio_hs.support.declarations import CASES, IDS, Case
-from trio_hs import Column, Columns, DecodingError
+from trio_hs import Column, Columns, DecodingError, KeyPart
 from trio_hs._columns import _types
 from trio_hs._columns._declaration import TYPES
 from trio_hs._protocol import Buffer, LongValue
@@ -175,6 +175,8 @@ def test_a_value_that_the_column_cannot_hold_is_a_decoding_error(column: Column,
         (lambda: Columns([Column("v", "int")], {"i": (("v", 3),)}), "a int, has no prefix"),
         (lambda: Columns([Column("v", "text")], {"i": ("v",)}), "it can only cover a prefix"),
         (lambda: Columns([Column("v", "text")], {"i": (("v", 0),)}), "must be at least 1, not 0"),
+        (lambda: Columns([Column("v", "int")], {"i": ("w DESC",)}), "there is no column 'w'"),
+        (lambda: Columns([Column("v", "int")], {"i": ("v",)}, ["j"]), "unique: there is no index 'j'; the declared ones are i"),
     ],
 )
 def test_an_impossible_declaration_is_refused(make: Callable[[], object], message: str) -> None:
@@ -190,6 +192,26 @@ def test_a_prefix_finds_only_what_is_shorter() -> None:
     assert part.encode(None) == b"\0"
     with pytest.raises(ValueError, match="a value of 4 would also find what only begins like it"):
         part.encode("éabc")
+
+
+def test_a_part_of_an_index_may_be_descending() -> None:
+    columns = Columns(
+        [Column("id", "int"), Column("v", "text"), Column("v desc", "int")],
+        {"PRIMARY": ("id DESC",), "i": (("v DESC", 4), "v desc", "id desc")},
+    )
+    id, v, v_desc = columns
+    assert columns.key(None) == (KeyPart(id, None, descending=True),)
+    assert columns.key("i") == (KeyPart(v, 4, True), KeyPart(v_desc), KeyPart(id, None, True))
+
+
+def test_which_indexes_are_unique() -> None:
+    columns = [Column("id", "int"), Column("v", "int")]
+    keys = {"PRIMARY": ("id",), "i": ("v",), "j": ("v", "id")}
+    assert Columns(columns, keys).unique == {"PRIMARY"}
+    assert Columns(columns, keys, ["i"]).unique == {"PRIMARY", "i"}
+    assert Columns(columns, {"i": ("v",)}).unique == set()
+    assert Columns(columns, keys, ["i"]) != Columns(columns, keys)
+    assert Columns(columns, keys, iter(["i"])) == Columns(columns, keys, ("PRIMARY", "i"))
 
 
 def test_columns_are_values() -> None:

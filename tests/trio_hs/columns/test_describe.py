@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hs_drill._cluster import Cluster
 from hs_drill.servers import execute_sql
 from tests.trio_hs.support.declarations import CASES
+from tests.trio_hs.support.formatted import formatted
 from tests.trio_hs.support.real_servers import manager, release
 from trio_hs import Column, Columns
 from trio_hs.__main__ import main
@@ -59,19 +58,6 @@ def described(arguments: list[str], table: str, capsys: pytest.CaptureFixture[st
     names: dict[str, Any] = {}
     exec(printed.out, names)
     return printed.out, names[table.upper()]
-
-
-def formatted(source: str) -> str:
-    """The code as ruff formats it, with sorted imports."""
-    for command in (["check", "--select", "I,F", "--fix"], ["format"]):
-        source = subprocess.run(
-            [sys.executable, "-m", "ruff", command[0], "--isolated", "--quiet", *command[1:], "-"],
-            input=source,
-            text=True,
-            capture_output=True,
-            check=True,
-        ).stdout
-    return source
 
 
 @pytest.mark.mariadb
@@ -234,7 +220,7 @@ async def test_a_table_that_cannot_be_described_is_one_line_and_exit_code_2(
         f"{DATABASE}.place": f"{DATABASE}.place: a declared table cannot have this point: column p: there is no type 'point'",
         f"{DATABASE}.big": f"{DATABASE}.big: a declared table cannot have this varchar(3): column s: has the charset 'big5'",
         f"{DATABASE}.none": f"there is no table {DATABASE}.none that {cluster.writer.admin_user} at {cluster.writer.host}:",
-        "table": "'table' names no table: write DB.TABLE",
+        "none": f"no table of the database none can be described: {cluster.writer.admin_user} at {cluster.writer.host}:",
         ".table": "'.table' names no table: write DB.TABLE",
     }
     for table, message in refusals.items():
@@ -329,28 +315,52 @@ def test_without_pymysql_the_command_says_how_to_get_it(
     assert capsys.readouterr().err == f"trio_hs describe: {describing.NO_PYMYSQL}\n"
 
 
+@pytest.mark.mariadb
+async def test_a_database_is_one_module_with_a_class_for_each_table(
+    sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await sql(
+        f"CREATE TABLE {DATABASE}.trucks (id INT PRIMARY KEY, made DATE NULL, owner INT NOT NULL, UNIQUE KEY made (made),"
+        " KEY newest (owner, id DESC))",
+        f"CREATE TABLE {DATABASE}.truck_owners (id INT PRIMARY KEY, price DECIMAL(5,2) NOT NULL DEFAULT 1)",
+        f"CREATE VIEW {DATABASE}.owned AS SELECT id FROM {DATABASE}.trucks",
+    )
+    assert main([*arguments, "--dataclass", DATABASE]) == 0
+    printed = capsys.readouterr()
+    reason = f"{DATABASE}.owned is a view: opening an index on a view kills the server"
+    assert printed.err == f"trio_hs describe: left out: {reason}\n"
+    source = printed.out
+    assert f"# Left out: {reason}." in source.replace("\n#   ", " ")
+    assert formatted(source) == source
+    names: dict[str, Any] = {}
+    exec(compile(source, "described", "exec", dont_inherit=True), names)
+    trucks, truck = names["TRUCKS"], names["Trucks"]
+    keys = {"PRIMARY": ["id"], "made": ["made"], "newest": ["owner", "id DESC"]}
+    assert trucks == Columns(
+        [Column("id", "int"), Column("made", "date", nullable=True), Column("owner", "int")], keys, ["made"]
+    )
+    await sql(
+        f"INSERT INTO {DATABASE}.trucks VALUES (1, '2024-02-29', 5)", f"INSERT INTO {DATABASE}.truck_owners VALUES (5, 1)"
+    )
+    async with manager(cluster) as hs:
+        table = hs.table(DATABASE, "trucks", columns=trucks, row=truck)
+        assert await table.get(1) == truck(1, datetime.date(2024, 2, 29), 5)
+        owners = hs.table(DATABASE, "truck_owners", columns=names["TRUCK_OWNERS"], row=names["TruckOwners"])
+        assert await owners.get(5) == names["TruckOwners"](5, Decimal("1.00"))
+    two = [f"{DATABASE}.trucks", f"{DATABASE}.truck_owners", f"{DATABASE}.trucks"]
+    assert main([*arguments, *two]) == 0
+    source = capsys.readouterr().out
+    assert formatted(source) == source
+    assert "class" not in source
+    assert source.count(" = Columns(") == 2
+    assert main([*arguments, f"{DATABASE}.trucks", f"{DATABASE}.owned"]) == 2
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.process
 def test_the_client_does_not_import_pymysql() -> None:
     check = "import sys, trio_hs, trio_hs.__main__; sys.exit('pymysql' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
-
-
-@given(st.text("'\"\\\nab"))
-def test_text_is_quoted_as_formatters_do(text: str) -> None:
-    source = describing._quoted(text)
-    assert eval(source) == text
-    assert source.startswith('"' if text.count('"') <= text.count("'") else "'")
-    assert eval(describing._quoted(text.encode())) == text.encode()
-
-
-@pytest.mark.parametrize("version", ["11.8.9-MariaDB-0+deb13u1 from Debian-log", "10.11.19-MariaDB-log"])
-@pytest.mark.parametrize("table, lines", [("trucks", 1), ("t" * 40, 2)])
-def test_the_first_comment_has_the_command_and_the_version_unbroken(version: str, table: str, lines: int) -> None:
-    columns = Columns([Column("id", "int")])
-    comment = describing.render(describing.Description("cars", table, version, columns, {}, ())).partition("\nfrom")[0]
-    assert len(comment.splitlines()) == lines
-    assert comment.startswith("# By python -m trio_hs describe: ")
-    assert comment.replace("\n#   ", " ").endswith(f"cars.{table} on MariaDB {version.partition('-')[0]}.")
 
 
 @pytest.mark.process
