@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .._columns import Columns
 from .._columns._attributes import NOW, Attributes, Default, strings
 from ._collation import BINARY, UTF8MB4_BIN, find_collation
+from ._from_columns import column_sql, part_sql
 from ._times import Date, DateTime, Time
 from ._types import Bit, ColumnType, DecimalType, Enum, Float, Integer, Set, Text, Value, Year
 from ._versions import NEWEST_VERSION, Version, find_version
@@ -250,6 +252,25 @@ class Table:
                 raise ValueError("there is at most one AUTO_INCREMENT column, and it is the first column of a key")
         except ValueError as error:
             raise ValueError(f"table {self.database}.{self.name}: {error}") from None
+
+    @classmethod
+    def from_columns(cls, database: str, name: str, columns: Columns) -> Table:
+        """The table that a client declares with :class:`trio_hs.Columns`, so that a schema is written once.
+
+        Such a declaration has no collations: text gets the default of the server's version. A default that is an expression is
+        left out, because HandlerSocket does not compute it. Raises ValueError for what is not emulated.
+        """
+        declared: dict[str, str] = {}
+        for column in columns:
+            try:
+                declared[column.name] = column_sql(column)
+            except ValueError as error:
+                raise ValueError(f"table {database}.{name}, column {column.name}: {error}") from None
+        keys = {index: [part_sql(part) for part in parts] for index, parts in columns.indexes.items()}
+        primary = keys.pop("PRIMARY", ())
+        unique = {index: key for index, key in keys.items() if index in columns.unique}
+        others = {index: key for index, key in keys.items() if index not in columns.unique}
+        return cls(database, name, declared, primary, unique, others)
 
     def parse_columns(self, version: Version) -> list[Column]:
         """The columns, as a server of this version has them. Raises ValueError for a wrong declaration."""
