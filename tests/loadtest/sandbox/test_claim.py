@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from hs_drill.sandbox import _guardian, open_sandbox
 from hs_drill.sandbox._claim import claim, remove_abandoned
-from tests.support.patience import until
+from tests.support.patience import until, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -46,9 +47,12 @@ class Holder:
 
     def kill(self) -> None:
         """Kill it together with its guardian, the guardian first."""
+        guardian = os.pidfd_open(self.guardian)  # nobody's child here: its end, and that of its hold, is seen through this
         os.kill(self.guardian, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
+        wait_until(lambda: bool(select.select([guardian], [], [], 0)[0]), "the guardian does not end")
+        os.close(guardian)
 
 
 @pytest.fixture
