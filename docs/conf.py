@@ -40,6 +40,7 @@ html_css_files = ["style.css"]
 # still an error.
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|collections|logging|datetime|decimal|builtins|contextlib|random|typing)\..*"),
+    ("py:class", r"(.*\.)?[RT]"),  # variables of types
     ("py:class", r"Any|AsyncIterator|BaseException|Collection|EmbeddedServer|Iterable|Mapping|Path|Sequence|Source|Transport"),
 ]
 

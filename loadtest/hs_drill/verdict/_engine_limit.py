@@ -176,15 +176,22 @@ class Engines:
         known = {phase: self.total(phase) for phase in ("run", *self._totals)}
         return {phase: total for phase, total in known.items() if total.engines}
 
-    def may_explain(self, ended: float, latency: int, limit: float) -> bool:
-        """Whether an operation that ended at about `ended` (Unix time) may have taken `latency` microseconds, which is more
-        than `limit`, because of an engine."""
-        # Of an operation it is only known in which batch it ended, and an engine without time reports late: in a long batch
-        # it seems to have been due earlier than it was. Nothing was due before the load began.
-        due, end = max(_slot_of(ended - latency / 1e6), self._first), _slot_of(ended)
-        if self._open_loop and (self._busy.get(due, 0.0) >= NO_TIME_LEFT or due in self._behind):
+    def may_explain(self, batch: Batch, latency: int, limit: float) -> bool:
+        """Whether an operation that ended in the batch may have taken `latency` microseconds, which is more than `limit`,
+        because of an engine."""
+        due, end = self._due(batch, latency), _slot_of((batch.start + batch.end) / 2)
+        if self._open_loop and any(self._busy.get(slot, 0.0) >= NO_TIME_LEFT or slot in self._behind for slot in due):
             return True
-        return latency <= limit + WAITS * max(self._lag.get(due, 0), self._lag.get(end, 0))
+        return latency <= limit + WAITS * max(self._lag.get(slot, 0) for slot in (*due, end))
+
+    def _due(self, batch: Batch, latency: int) -> Sequence[int]:
+        """The slots in which an operation may have been due that ended in the batch. An engine without time reports late, so
+        in a long batch they are many."""
+        slots = _slots_within(batch.start - latency / 1e6, batch.end - latency / 1e6)
+        if slots[0] >= self._first:
+            return slots
+        # Nothing was due before the load began. Part of its first slot may have been before it, when the engine had time.
+        return range(self._first, max(slots[-1], self._first + 1) + 1)
 
 
 def engine_result(totals: Mapping[str, EngineTotal], *, open_loop: bool) -> dict[str, Any]:
@@ -218,6 +225,11 @@ def _due(batch: Batch) -> list[tuple[int, int]]:
 
 
 def _slots_of(batch: Batch) -> Sequence[int]:
-    """The slots whose middle is in the batch: several when an engine could not report in time, and at least one."""
-    first, last = math.ceil(batch.start / SLOT - 0.5), math.floor(batch.end / SLOT - 0.5)
-    return range(first, last + 1) or [_slot_of((batch.start + batch.end) / 2)]
+    """Several when an engine could not report in time."""
+    return _slots_within(batch.start, batch.end)
+
+
+def _slots_within(start: float, end: float) -> Sequence[int]:
+    """The slots whose middle is between these moments, and at least one."""
+    first, last = math.ceil(start / SLOT - 0.5), math.floor(end / SLOT - 0.5)
+    return range(first, last + 1) or [_slot_of((start + end) / 2)]

@@ -210,12 +210,11 @@ def _too_slow(
 ) -> _TooSlow:
     servers = engine = 0
     for batch in batches:
-        ended = (batch.start + batch.end) / 2
         for when, name, done in timeline.by_phase(batch):
             if phase in ("run", when) and operation in ("all", name):
                 for latency, count in done.ok.items():
                     if latency / 1e6 > limit:
-                        if engines.may_explain(ended, latency, limit * 1e6):
+                        if engines.may_explain(batch, latency, limit * 1e6):
                             engine += count
                         else:
                             servers += count

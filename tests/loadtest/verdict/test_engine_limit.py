@@ -53,6 +53,16 @@ def test_nothing_was_due_before_the_load_began() -> None:
     """An engine that could report once in 4 s: what ended in that batch seems to have been due up to 2 s before it."""
     (one,) = judged({"p50": "10ms"}, [batch(0, {3_900_000: 1000}, busy=1.0, length=4)]).judged
     assert one.result is Result.UNKNOWN, one.line
+    began = batch(0, {}, busy=0.9, length=0.1)  # part of this was before the load
+    (one,) = judged({"p50": "10ms"}, [began, batch(0.1, {5_930_000: 1000}, busy=1.0, length=5.8)]).judged
+    assert one.result is Result.UNKNOWN, one.line
+
+
+def test_operations_of_a_long_batch_may_have_been_due_in_any_of_its_slots() -> None:
+    """What ended at the end of the second batch was due in the first, before which the engine had time."""
+    batches = [*steady(0, 2, {1000: 50}), batch(2, {}, busy=1.0, length=2), batch(4, {2_900_000: 1000}, busy=0.5, length=2)]
+    (one,) = judged({"p99": "10ms"}, batches).judged
+    assert one.result is Result.UNKNOWN, one.line
 
 
 def test_a_miss_of_the_servers_is_a_miss() -> None:
@@ -194,5 +204,5 @@ def test_an_engine_that_could_not_report_covers_all_that_time() -> None:
     assert engines(run).no_time_left == pytest.approx(1.0)
     held = Engines(run, lambda _: "before", open_loop=True)
     for due in (1.0, 1.3, 1.6, 1.9):
-        assert held.may_explain(T0 + 2.1, round((2.1 - due) * 1e6), 1000)
-    assert not held.may_explain(T0 + 2.1, 50_000, 1000)
+        assert held.may_explain(batch(2, {}), round((2.1 - due) * 1e6), 1000)
+    assert not held.may_explain(batch(2, {}), 50_000, 1000)
