@@ -18,7 +18,7 @@ from hs_drill.workload import As, Rows
 from ._binding import Binding, BoundOperation, Call, Intent, Numbers, TableOf
 from ._bound_reads import bind_read
 from ._bound_writes import bind_delete, bind_insert, bind_step, bind_update
-from ._primary_reads import PrimaryReads
+from ._primary_reads import PrimaryReads, read_from
 
 __all__ = ["BoundOperation", "Call", "Intent", "bind", "mix_operations"]
 
@@ -54,7 +54,7 @@ def bind(
                 latest = (spec.keys or scenario.keys).distribution == "latest"
                 read = partial(bind_read, spec=spec, code=code, latest=latest, may_be_empty=may_be_empty)
                 assert primary is not None or not spec.primary
-                bound[spec.name] = primary.bound(binding, read) if primary is not None and spec.primary else read(binding)
+                bound[spec.name] = read_from(primary if spec.primary else None, binding, read)
     return bound
 
 

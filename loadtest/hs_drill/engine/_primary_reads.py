@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from ._binding import Binding, BoundOperation, TableOf
 
-__all__ = ["Acknowledged", "PrimaryReads", "bind_here"]
+__all__ = ["Acknowledged", "PrimaryReads", "read_from"]
 
 
 @dataclass
@@ -37,6 +37,6 @@ class PrimaryReads:
         return replace(any_of_them, call=lambda drawn, intent: calls[acknowledged.last](drawn, intent))
 
 
-def bind_here(binding: Binding, bind: Callable[[Binding], BoundOperation], primary: PrimaryReads | None) -> BoundOperation:
-    """The read that `bind` binds, of the `primary` if that is given."""
+def read_from(primary: PrimaryReads | None, binding: Binding, bind: Callable[[Binding], BoundOperation]) -> BoundOperation:
+    """The read that `bind` binds: of the primary, or of the readers if that is None."""
     return bind(binding) if primary is None else primary.bound(binding, bind)

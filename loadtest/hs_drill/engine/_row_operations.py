@@ -16,7 +16,7 @@ from hs_drill.workload import As, Rows, draw_keys, of_run, reader, worker_of
 from ._binding import Binding, BoundOperation, Intent, Numbers, TableOf
 from ._bound_reads import bind_read
 from ._bound_writes import bind_insert, bind_step, bind_update
-from ._primary_reads import PrimaryReads, bind_here
+from ._primary_reads import PrimaryReads, read_from
 from ._sent_values import bytes_of
 
 __all__ = ["ROW_OPERATIONS", "DeclaredOperations", "DrillOperations", "RowOperations"]
@@ -36,13 +36,26 @@ ROW_OPERATIONS = [
 class RowOperations(ABC):
     """The operations of an engine, by a row's number. `numbers` are shared with the mix."""
 
-    def __init__(self, scenario: Scenario, rows: Rows, numbers: Numbers) -> None:
+    def __init__(
+        self,
+        table_of: TableOf,
+        scenario: Scenario,
+        rows: Rows,
+        numbers: Numbers,
+        as_: As | None,
+        primary: PrimaryReads | None = None,
+    ) -> None:
         self.loaded = scenario.table.rows
         self.key = rows.key
         keys = Keys() if scenario.keys.distribution == "latest" else scenario.keys  # by its number no row is the latest
         worker = numbers.worker
         self.drawn = draw_keys(keys, self.loaded, random.Random(f"{scenario.seed}/{worker}/rows"), worker)
         self._numbers = numbers
+        self._bind(Binding(table_of, scenario, rows, as_), scenario, primary)
+
+    @abstractmethod
+    def _bind(self, binding: Binding, scenario: Scenario, primary: PrimaryReads | None) -> None:
+        """Bind every operation. Of the `primary` read those that the mix reads there."""
 
     def has_inserted(self, number: int) -> bool:
         """Whether a row has a number of this engine's in this run. The audit relies on that no other deletes it."""
@@ -64,23 +77,13 @@ class RowOperations(ABC):
 class DrillOperations(RowOperations):
     """Those on the drill's own table."""
 
-    def __init__(
-        self,
-        table_of: TableOf,
-        scenario: Scenario,
-        rows: Rows,
-        numbers: Numbers,
-        as_: As | None,
-        primary: PrimaryReads | None = None,
-    ) -> None:
-        super().__init__(scenario, rows, numbers)
-        binding = Binding(table_of, scenario, rows, as_)
+    def _bind(self, binding: Binding, scenario: Scenario, primary: PrimaryReads | None) -> None:
         get = OperationSpec("get", "get", 1.0, columns=COLUMNS)
         get_of = partial(bind_read, spec=get, code=Operation.GET, latest=False, may_be_empty=False)
         # In the history it is the mix's operation of that name, so it goes where that one goes.
         of_primary = any(one.primary for one in scenario.operations if one.name == "get")
         update = OperationSpec("update", "update", 1.0, set=("payload",))
-        versions = numbers.versions(0)
+        versions = self._numbers.versions(0)
         key, counter = binding.table(["id"]), binding.table(["n"])
 
         def step(drawn: tuple[int, int], intent: Intent) -> Awaitable[Any]:
@@ -88,8 +91,8 @@ class DrillOperations(RowOperations):
             return counter.incr("=", [number], [intent.value])
 
         self._bound = {
-            "get": bind_here(binding, get_of, primary if of_primary else None),
-            "insert": bind_insert(binding, Operation.INSERT, numbers.inserts, versions),
+            "get": read_from(primary if of_primary else None, binding, get_of),
+            "insert": bind_insert(binding, Operation.INSERT, self._numbers.inserts, versions),
             "update": bind_update(binding, update, Operation.UPDATE, versions),
             "delete": BoundOperation(lambda number, _: key.delete("=", [number]), Operation.DELETE),
             "incr": BoundOperation(step, Operation.INCR),
@@ -112,18 +115,8 @@ class DrillOperations(RowOperations):
 class DeclaredOperations(RowOperations):
     """Those of the scenario's mix, on a table with columns of its own. So the audit knows what each of them leaves in a row."""
 
-    def __init__(
-        self,
-        table_of: TableOf,
-        scenario: Scenario,
-        rows: Rows,
-        numbers: Numbers,
-        as_: As | None,
-        primary: PrimaryReads | None = None,
-    ) -> None:
-        super().__init__(scenario, rows, numbers)
-        binding = Binding(table_of, scenario, rows, as_)
-        readers = {column.name: reader(column) for column in rows.columns_declared or ()}
+    def _bind(self, binding: Binding, scenario: Scenario, primary: PrimaryReads | None) -> None:
+        readers = {column.name: reader(column) for column in binding.rows.columns_declared or ()}
         self._bound: dict[str, dict[str, BoundOperation]] = {}
         self._readers: dict[int, list[Any]] = {}
         for place, spec in enumerate(scenario.operations):
@@ -131,12 +124,12 @@ class DeclaredOperations(RowOperations):
             match spec.do:
                 case "get":
                     read = partial(bind_read, spec=spec, code=code, latest=False, may_be_empty=False)
-                    bound = bind_here(binding, read, primary if spec.primary else None)
+                    bound = read_from(primary if spec.primary else None, binding, read)
                     self._readers[code] = [readers[column] for column in spec.columns]
                 case "insert":
-                    bound = bind_insert(binding, code, numbers.inserts, numbers.versions(place))
+                    bound = bind_insert(binding, code, self._numbers.inserts, self._numbers.versions(place))
                 case "update":
-                    bound = bind_update(binding, spec, code, numbers.versions(place))
+                    bound = bind_update(binding, spec, code, self._numbers.versions(place))
                 case "incr" | "decr":
                     bound = bind_step(binding, spec, code)
                 case "delete":

@@ -7,25 +7,23 @@ import glob
 import json
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hs_drill import __main__ as commands
 from hs_drill.cli import _shared
 from hs_drill.metrics import PERCENTILES
 from hs_drill.store import RunDirectory
 from hs_drill.verdict import RunFigures, figures_of
 from hs_drill.verdict._comparison import MATTERS, TOLD
+from tests.loadtest.support.command_line import Run, run_with
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade
 
 PAGE = (Path(__file__).parents[3] / "docs" / "compare.md").read_text()
 ENVIRONMENT = {**dict.fromkeys((*MATTERS[:-1], *TOLD), "same"), "server": "10.11.6-MariaDB (mariadb)", "cores": 2}
 UNAUDITED = SCENARIO.partition("expect:")[0] + "audit: false\nexpect: {availability: 90%}\n"
 SPREAD = (1.0, 1.03, 0.98, 1.01, 0.99)
-Run = Callable[..., tuple[int, str, str]]
 GATE = ("--fail-if", "get.p99 > +10%")
 
 
@@ -34,16 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     """Runs a command line in a directory of its own."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = commands.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # raised by argparse
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return run_with(capsys)
 
 
 def keep(name: str, made: HandMade) -> str:

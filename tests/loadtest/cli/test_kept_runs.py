@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,6 +23,7 @@ from hs_drill.scenario import parse_scenario
 from hs_drill.store import environment
 from hs_drill.verdict._judge import judge
 from hs_drill.verdict._judge_run import judge_run
+from tests.loadtest.support.command_line import Run, run_with
 from tests.loadtest.support.kept_runs import EVERY_EXPECTATION, SCENARIO, HandMade
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,19 +44,8 @@ EVERY_CODE = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        try:
-            code = commands.main([str(argument) for argument in arguments])
-        except SystemExit as error:  # raised by argparse
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-Run = Callable[..., tuple[int, str, str]]
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return run_with(capsys)
 
 
 # ---- analyze

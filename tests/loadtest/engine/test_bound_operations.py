@@ -15,7 +15,7 @@ from hs_drill.controller._table import load_table
 from hs_drill.engine._binding import Numbers
 from hs_drill.engine._bound_operations import BoundOperation, Intent, bind, mix_operations
 from hs_drill.engine._primary_reads import Acknowledged, PrimaryReads
-from hs_drill.engine._row_operations import DrillOperations
+from hs_drill.engine._row_operations import DeclaredOperations, DrillOperations
 from hs_drill.engine._scribe import Scribe
 from hs_drill.engine._sent_values import ENCODING, sent_by_handlersocket
 from hs_drill.scenario import Scenario, parse_scenario
@@ -202,3 +202,26 @@ async def test_reads_of_the_primary_follow_the_writes_and_so_does_the_users_get_
         for get in (bound["get"], of_users.named("get", None)):
             assert await get.call(7, Intent()) == f"7 from {primary if followed else 'readers'}"
     assert [(one.name, one.primary) for one in mix_operations(read, rows)] == [("get", followed), ("own", True)]
+
+
+async def test_the_users_get_on_a_declared_table_is_that_of_the_mix_also_in_where_it_reads() -> None:
+    read = parse_scenario(
+        """\
+name: x
+table:
+  columns: {id: {type: int, values: sequence}, note: {type: varchar(60), values: version}}
+  primary: [id]
+mix:
+  own: {do: get, columns: [note], from: primary, weight: 1}
+  any: {do: get, columns: [note], weight: 1}
+""",
+        "s.yaml",
+    )
+    rows = rows_of(read)
+    assert rows.columns_declared is not None
+    as_ = sent_by_handlersocket(rows.columns_declared)
+    of_users = DeclaredOperations(table_of("readers"), read, rows, Numbers(read, 1, 0), as_, PRIMARY)
+    for primary in ("writer", "standby"):
+        PRIMARY.acknowledged.last = primary
+        assert (await of_users.named("get", "own").call(7, Intent())).endswith(f" from {primary}")
+        assert (await of_users.named("get", "any").call(7, Intent())).endswith(" from readers")
