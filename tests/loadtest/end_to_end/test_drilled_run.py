@@ -57,7 +57,7 @@ SLOW_READER = """\
 name: slow-reader
 cluster: {readers: 1}
 table: {rows: 500}
-load: {users: 8, duration: 9s, think_time: 5ms}
+load: {users: 8, duration: 9s, think_time: 10ms}
 mix: {get: 1}
 audit: {enabled: true, reads: 1}
 faults:
@@ -153,7 +153,7 @@ PROMOTED_READER = """\
 name: promoted-reader
 cluster: {readers: 2, replication: semisync, topology: write-through}
 table: {rows: 200, groups: 5, value_size: 30}
-load: {users: 4, think_time: 5ms, duration: 8s}
+load: {users: 4, think_time: 20ms, duration: 8s}
 mix: {get: 4, insert: 4}
 faults:
 - {fault: kill, target: writer, at: 2s}
@@ -177,7 +177,7 @@ THAWED = """\
 name: thawed
 cluster: {readers: 1, standby: true, topology: write-through}
 table: {rows: 200, groups: 5, value_size: 30}
-load: {users: 4, think_time: 5ms, duration: 12s}
+load: {users: 4, think_time: 20ms, duration: 12s}
 mix: {get: 4, insert: 4}
 faults:
 - {fault: pause, target: writer, at: 2s, for: 5s}
@@ -244,7 +244,7 @@ NO_FAULT = """\
 name: no fault
 cluster: {readers: 1}
 table: {rows: 500}
-load: {users: 4, duration: 4s, think_time: 5ms}
+load: {users: 4, duration: 4s, think_time: 20ms}
 mix: {get: 60, insert: 10}
 expect: {availability: 1%}
 """
@@ -278,7 +278,7 @@ NO_EFFECT = """\
 name: no effect
 cluster: {kind: embedded, readers: 1, standby: true}
 table: {rows: 500}
-load: {users: 4, duration: 3s, think_time: 5ms}
+load: {users: 4, duration: 3s, think_time: 20ms}
 mix: {get: 60, insert: 10}
 faults:
   - {fault: drop-replies, target: writer, at: 1s, for: 1s, after: 100000000}

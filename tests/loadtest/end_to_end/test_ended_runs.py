@@ -28,12 +28,6 @@ pytestmark = pytest.mark.process
             "incomplete: Ctrl-C ended the run before its time",
         ),
         (
-            signal.SIGTERM,
-            [],
-            ExitCode.ENDED_EARLY,
-            "incomplete: SIGTERM ended the run before its time",
-        ),
-        (
             signal.SIGHUP,
             [],
             ExitCode.ENDED_EARLY,
@@ -63,8 +57,7 @@ def test_a_drill_that_is_interrupted_heals_and_is_judged(
         assert judge_run(RunDirectory.open(locust.run))["exit_code"] == result["exit_code"] == code
 
 
-@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["alone", "workers"])
-@pytest.mark.parametrize("to", ["harness", "all"])
+@pytest.mark.parametrize("to, processes", [("all", []), ("harness", ["--processes", "2"])], ids=["all", "harness"])
 def test_a_sigterm_to_every_process_ends_the_run_in_order(to: str, processes: list[str]) -> None:
     """systemd sends it to all processes of a service, and so do some containers and CI systems when they stop one."""
     scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0, applied_twice: 0}\n"

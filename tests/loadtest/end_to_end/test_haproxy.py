@@ -83,7 +83,7 @@ def scenario(owner: Owner, name: str, **changed: Any) -> Iterator[Locust]:
     like patience is."""
     path = owner.scripts / f"{name}.yaml"
     given = {**yaml.safe_load(path.read_text()), **changed}
-    given["load"] |= {"duration": "10m", "think_time": "5ms"}
+    given["load"] |= {"duration": "10m", "think_time": "20ms"}
     stretched = min(slowness(), 5.0)
     for fault in given["faults"]:
         fault |= {key: seconds(fault[key]) * stretched for key in ("at", "for") if key in fault}  # type: ignore[operator]

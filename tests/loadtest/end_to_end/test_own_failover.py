@@ -82,7 +82,7 @@ def scenario(owner: Owner, faults: list[dict[str, Any]], **cluster: Any) -> str:
             **cluster,
         },
         "table": {"rows": 300, "value_size": 40},
-        "load": {"users": 8, "duration": "10m", "think_time": "5ms"},
+        "load": {"users": 8, "duration": "10m", "think_time": "20ms"},
         "mix": {"get": 30, "insert": 40, "incr": 15, "update": 15},
         "faults": faults,
         "expect": {"lost": 0, "applied_twice": 0, "unexpected": 0},
@@ -104,7 +104,7 @@ def example(owner: Owner, name: str, folder: Path | None = None) -> Iterator[Loc
     other is stretched like patience is."""
     path = (folder or owner.scripts) / f"{name}.yaml"
     given = yaml.safe_load(path.read_text())
-    given["load"] |= {"duration": "10m", "think_time": "5ms"}
+    given["load"] |= {"duration": "10m", "think_time": "20ms"}
     stretched = min(slowness(), 5.0) / 2
     for fault in given["faults"]:
         fault |= {key: seconds(fault[key]) * stretched for key in ("at", "for") if key in fault}  # type: ignore[operator]

@@ -20,7 +20,7 @@ SCENARIO = """\
 name: users
 cluster: {readers: 1, topology: write-through}
 table: {rows: 1000, value_size: 20}
-load: {users: 8, spawn_rate: 100, duration: 3s, think_time: 5ms}
+load: {users: 8, spawn_rate: 100, duration: 3s, think_time: 20ms}
 mix: {get: 60, update: 10}
 """
 BESIDE = """\

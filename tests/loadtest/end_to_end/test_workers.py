@@ -82,7 +82,7 @@ LATE = """\
 name: late
 cluster: {kind: embedded, readers: 1}
 table: {rows: 500}
-load: {users: 8, duration: 1h, think_time: 2ms}
+load: {users: 8, duration: 1h, think_time: 10ms}
 mix: {get: 50, insert: 20, incr: 10, update: 10, delete: 10}
 audit: {reads: 1}
 expect: {errors: 0, lost: 0}

@@ -259,7 +259,7 @@ table:
     note: {type: varchar(60), values: version}
   primary: [id]
   indexes: {by_price: [category, price]}
-load: {users: 8, duration: 2s, think_time: 5ms}
+load: {users: 8, duration: 2s, think_time: 20ms}
 mix:
   product page: {do: get, columns: [id, name, price, views, note], weight: 50}
   category list: {do: find, index: by_price, by: [category], columns: [id, price, note], limit: 20, weight: 15}

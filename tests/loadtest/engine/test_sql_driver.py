@@ -284,7 +284,7 @@ name: failover
 cluster: {kind: mariadb, readers: 1, standby: true, replication: semisync}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 4, think_time: 10ms, duration: 10m}
+load: {users: 4, think_time: 40ms, duration: 10m}
 mix: {get: 4, insert: 2, incr: 2, update: 2, delete: 1}
 expect: {lost: 0, applied_twice: 0, replicas_agree: true}
 """

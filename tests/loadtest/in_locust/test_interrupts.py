@@ -182,6 +182,7 @@ def test_further_ones_do_not_cost_the_run_its_verdict() -> None:
 def test_workers_that_get_ctrl_c_too_are_not_counted_as_lost() -> None:
     """They end by themselves before their master can ask them to. Their last reports arrive all the same."""
     scenario = PAUSED.partition("faults:")[0] + "expect: {lost: 0}\n"  # without faults, which would delay their end
+    scenario = scenario.replace("think_time: 20ms", "think_time: 200ms")
     with Locust(*HEADLESS, "--processes", "2", scenario=scenario) as locust:
         locust.wait_for_load()
         time.sleep(patience(3))  # until the workers have reported their users to Locust's master

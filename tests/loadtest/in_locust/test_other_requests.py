@@ -48,9 +48,11 @@ def test_only_what_is_not_ours_counts() -> None:
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("processes", [[], ["--processes", "1"]])
-def test_an_http_user_beside_ours_is_shown_counted_and_kept(processes: list[str]) -> None:
-    with Locust(*HEADLESS, "--cluster", "embedded", "--json", *processes, scenario=SCENARIO, beside=HTTP_USER) as locust:
+def test_an_http_user_beside_ours_is_shown_counted_and_kept() -> None:
+    """Of a worker, as of Locust alone: test_only_what_is_not_ours_counts."""
+    with Locust(
+        *HEADLESS, "--cluster", "embedded", "--json", "--processes", "1", scenario=SCENARIO, beside=HTTP_USER
+    ) as locust:
         assert locust.finish() == 1, locust.describe()
         # With --json, stdout is one JSON document; our summary is on stderr.
         assert "GET" in [entry["method"] for entry in json.loads(locust.stdout)]

@@ -29,7 +29,7 @@ name: drilled
 description: <b>One</b> reader freezes.
 cluster: {readers: 2, kind: embedded}
 table: {rows: 500}
-load: {users: 8, duration: 600s, think_time: 5ms}
+load: {users: 8, duration: 600s, think_time: 20ms}
 mix: {get: 60, insert: 20, incr: 20}
 faults:
   - {fault: pause, target: reader-1, at: 2s, for: 1h}

@@ -29,6 +29,7 @@ from hs_drill.verdict._judge_run import judge_run
 from hs_drill.workload import first_insert_key
 from tests.loadtest.support.histories import folder
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade
+from tests.support.amount import amount
 
 MAGIC = b"magic\n"
 OLD = Path(__file__).parents[1] / "support" / "run_of_format_1"
@@ -142,7 +143,7 @@ def files(path: Path) -> Iterator[Path]:
 
 
 @given(st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=amount(60, 150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_four_damaged_bytes_never_change_a_verdict(runs: list[Kept], data: st.DataObject) -> None:
     kept = data.draw(st.sampled_from(runs), label="run")
     file = data.draw(st.sampled_from(list(files(kept.path))), label="file")

@@ -34,7 +34,7 @@ def shortened(drill: str, factor: float) -> str:
     measured by what they did before, and users who never wait do more on an idle machine than beside a server that starts."""
     scenario: dict[str, Any] = yaml.safe_load(path_of(drill).read_text())
     scenario["load"]["duration"] = seconds(scenario["load"]["duration"]) * factor  # type: ignore[operator]
-    scenario["load"].setdefault("think_time", "20ms")
+    scenario["load"].setdefault("think_time", "50ms")
     scenario["table"] = {"rows": 500}
     for fault in scenario["faults"]:
         for key in ("at", "for"):
@@ -47,7 +47,7 @@ PAUSED = """\
 name: paused
 cluster: {readers: 2, kind: embedded}
 table: {rows: 500}
-load: {users: 8, duration: 10m, think_time: 5ms}
+load: {users: 8, duration: 10m, think_time: 20ms}
 mix: {get: 60, insert: 20, incr: 20}
 faults:
   - {fault: pause, target: reader-1, at: 1s}

@@ -25,7 +25,7 @@ SCENARIO = """\
 name: short
 cluster: {readers: 1}
 table: {rows: 2000, value_size: 20}
-load: {users: 8, spawn_rate: 100, duration: 2s, think_time: 5ms}
+load: {users: 8, spawn_rate: 100, duration: 2s, think_time: 20ms}
 mix: {get: 60, find: {weight: 10, limit: 5}, insert: 10, incr: 5, decr: 5, update: 5, delete: 5}
 """
 

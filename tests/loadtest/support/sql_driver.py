@@ -10,7 +10,7 @@ name: by-sql
 cluster: {kind: mariadb, readers: 1}
 driver: sql
 table: {rows: 50, groups: 5, value_size: 30}
-load: {users: 8, duration: 2s, think_time: 5ms}
+load: {users: 8, duration: 2s, think_time: 20ms}
 mix:
   get: 40
   find: {weight: 10, limit: 7}

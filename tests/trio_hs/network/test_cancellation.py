@@ -98,7 +98,7 @@ async def call(hs: trio_hs.Manager, kind: str, name: str) -> None:
 
 # Not shrunk: most of an example follows from its seed, so a smaller example is a different one, and each takes long.
 @pytest.mark.slow
-@settings(max_examples=amount(10, 25), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=amount(6, 25), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
     tasks=st.integers(2, 300),
