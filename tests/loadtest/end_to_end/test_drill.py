@@ -17,7 +17,7 @@ from hs_drill import __main__ as command
 from hs_drill._cluster import ClusterError
 from hs_drill.servers._processes import find_installation
 from tests.loadtest.support.locust_process import SCENARIO, Locust, result_of
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_REPLICATION
 
 pytestmark = pytest.mark.process
 
@@ -45,7 +45,7 @@ def assert_good_result(locust: Locust, text: str) -> None:
     assert "Traceback" not in locust.stderr, locust.describe()
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 def test_a_run_prints_one_row_per_operation_and_exits_0(kind: str) -> None:
     """In the topology with most parts: writes go through SQL, and a standby acknowledges them. Containers run 11.8."""
     more = "standby: true, topology: write-through, replication: semisync"
@@ -86,7 +86,7 @@ def test_two_workers_are_merged_in_the_master() -> None:
         locust.wait_for_load()
         assert len(locust.processes("hs_drill.engine")) == 2
         assert len(locust.processes("hs_drill.controller")) == 1
-        locust.wait_until(lambda: locust.written_by_each_worker(20_000), "little load")
+        locust.wait_until(lambda: locust.written_by_each_worker(5_000), "little load")
         locust.interrupt()
         assert locust.finish() == 0, locust.describe()
         assert_good_result(locust, locust.stderr)

@@ -26,7 +26,7 @@ from hs_drill.store import FinalState, History
 from hs_drill.workload import INITIAL, OPS, rows_of
 from tests.loadtest.support.child import child
 from tests.loadtest.support.declared import SHOP, TYPES, declared
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_REPLICATION
 from tests.support.patience import patience
 
 BUSY = """\
@@ -91,7 +91,7 @@ async def change(control: Control, scenario: Scenario, number: int, values: Mapp
         assert await table.update("=", rows.key(number), list(values.values())) == 1
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_a_run_is_clean_and_each_planted_fault_is_found_by_key_and_column(kind: str, tmp_path: Path) -> None:
     scenario = declared(BUSY_SHOP)
     rows, names = rows_of(scenario), [operation.name for operation in scenario.operations]

@@ -9,7 +9,7 @@ import yaml
 
 from tests.loadtest.support.drills import path_of
 from tests.loadtest.support.locust_process import HEADLESS, Locust, result_of
-from tests.loadtest.support.server_kinds import EVERY_KIND
+from tests.loadtest.support.server_kinds import EVERY_REPLICATION
 
 pytestmark = pytest.mark.process
 
@@ -31,7 +31,7 @@ def shop(**changes: Any) -> str:
     return yaml.safe_dump({**scenario, **changes, "cluster": cluster})
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 def test_the_shop_passes_with_a_clean_audit(kind: str) -> None:
     """No read fails, for there is another reader; and the standby acknowledged every write before it was promoted."""
     expect = {"lost": 0, "applied_twice": 0, "unexpected": 0, "availability": {"before": "100%"}}

@@ -165,7 +165,10 @@ def faults_told_by_the_records(run: Path) -> None:
 
     reset = windows["reset writer"]
     assert {one.error for one in failed} <= {"ConnectionError"}
-    assert all(one.outcome == Outcome.INFO and one.end >= reset.start for one in failed), "reads go to another server"
+    assert all(one.operation not in READS for one in failed), "reads go to another server"
+    # A write that was on its way may have been applied. One that found its connection reset was never sent: that is certain.
+    assert {one.outcome for one in failed} <= {Outcome.INFO, Outcome.FAIL}
+    assert all(one.end >= reset.start for one in failed)
 
     partition = windows["partition reader-2"]
     assert partition.end is not None

@@ -81,7 +81,7 @@ async def test_replication_is_stopped_delayed_and_reported(kind: str, temporary:
             await control.set_lag("reader-1", 1)
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_a_promoted_standby_takes_over_and_the_old_writer_rejoins(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=1, standby=True, topology="write-through") as control:
         await control.create_table(TABLE)
@@ -217,7 +217,7 @@ async def test_promotion_gathers_what_only_another_replica_has_fetched(kind: str
         assert await count(control, "standby") == await count(control, "reader-1") == 1
 
 
-@EVERY_KIND
+@EVERY_REPLICATION
 async def test_semisync_commits_wait_for_a_replica_and_a_lone_primary_does_not_hang(kind: str, temporary: Path) -> None:
     async with open_servers(kind, readers=0, standby=True, topology="write-through", replication="semisync") as control:
         await control.create_table(TABLE)

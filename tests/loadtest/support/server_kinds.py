@@ -13,4 +13,5 @@ _DOCKER = pytest.param("docker", marks=pytest.mark.docker)
 EVERY_KIND = pytest.mark.parametrize("kind", [_EMBEDDED, _MARIADB, _DOCKER])
 
 EVERY_REPLICATION = pytest.mark.parametrize("kind", [_EMBEDDED, _MARIADB, *([_DOCKER] if EVERYTHING else [])])
-"""For what is asked for by SQL, which is the same code for MariaDB in containers: those only before a release (`--all`)."""
+"""For what is asked for by SQL, or is told of any servers: the same code for MariaDB in containers, which take it only before a
+release (`--all`). Whole drills in containers: test_drilled_run.py and test_ended_runs.py."""
