@@ -1,4 +1,4 @@
-"""`hs-drill COMMAND`: the tools around a run. The runs themselves are Locust's: `locust -f loadtest/`."""
+"""`hs-drill COMMAND`: a run, and the tools around it. The runs are Locust's: `locust -f loadtest/`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "main"]
 
 #: Command -> the module whose `main(arguments)` runs it and returns the exit code, and one line of help.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("hs_drill.cli._run", "run a scenario without the web UI"),
     "check": ("hs_drill.cli._check", "check a scenario file, and show its timeline"),
     "init": ("hs_drill.cli._init", "write a scenario: from a table of your own, or an example"),
     "restore": ("hs_drill.cli._restore", "put back what a run has changed in a table of your own"),
@@ -38,7 +39,7 @@ def usage() -> str:
             *lines,
             "",
             "`hs-drill COMMAND --help` shows a command's options.",
-            'To run a scenario: locust -f "$(hs-drill locustfile)" --headless --scenario SCENARIO',
+            'With the web UI: locust -f "$(hs-drill locustfile)" --scenario SCENARIO',
         ]
     )
 

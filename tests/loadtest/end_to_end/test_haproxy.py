@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -120,11 +119,10 @@ def test_the_readme_names_what_these_tests_carry_out(owner: Owner) -> None:
     """Its second and third block: start this router, run this scenario, end the router."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", (owner.scripts / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     lines = [[line for line in block.splitlines() if not line.startswith(("export", ". "))] for block in blocks]
-    locust = f'locust -f "$(hs-drill locustfile)" {shlex.join(HEADLESS)} --scenario'
     assert lines == [
         ["./servers.sh"],
-        ["./router.sh naive &", f"{locust} naive.yaml", "kill %1"],
-        ["./reset.sh", "./router.sh mended &", f"{locust} mended.yaml", "kill %1"],
+        ["./router.sh naive &", "hs-drill run naive.yaml --explain", "kill %1"],
+        ["./reset.sh", "./router.sh mended &", "hs-drill run mended.yaml --explain", "kill %1"],
     ]
 
 

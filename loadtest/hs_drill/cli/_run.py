@@ -1,0 +1,38 @@
+"""`hs-drill run SCENARIO [LOCUST OPTIONS]`: run a scenario, without the web UI.
+
+It becomes `locust -f LOCUSTFILE --headless --only-summary --scenario SCENARIO` with the further options, so the process id,
+signals and exit codes are Locust's. SCENARIO is a YAML file or the name of a shipped one (`hs-drill drills --list`). All
+options of Locust and of ours may follow (`locust -f "$(hs-drill locustfile)" --help` lists them), such as `-t 1m`,
+`--cluster docker`, or `-f users.py` for users in Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from hs_drill._exit_codes import ExitCode
+from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    usage = "hs-drill run SCENARIO [LOCUST OPTIONS]"
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("hs-drill run", usage=usage, description=__doc__, formatter_class=form)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        parser.parse_args(arguments[:1])
+        parser.error("name a scenario first: a YAML file or a shipped one")
+    name, *options = arguments
+    if name.startswith("-"):
+        parser.error(f"the scenario comes first, and Locust's options after it: not {name!r}")
+    path = scenario_path(name)
+    if not path.exists():
+        shipped = sorted(one.stem for one in shipped_scenarios().glob("*.yaml"))
+        sys.stderr.write(f"{name}: no such file, and no shipped scenario; those are {', '.join(shipped)}\n")
+        return ExitCode.BAD_ARGUMENTS
+    command = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
+    return os.execv(sys.executable, [*command, "--scenario", str(path), *options])
