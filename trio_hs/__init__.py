@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ._dispatch import RetryPolicy, Row
     from ._instruments import Instrument
     from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
+    from ._scan import Scan
     from ._table import Table
     from .manager import Manager, open_manager
     from .sockets import Find, FindModify, Insert, ReadSocket, WriteSocket, open_read_socket, open_write_socket
@@ -54,6 +55,7 @@ else:
             "_dispatch": "RetryPolicy Row",
             "_instruments": "Instrument",
             "_network": "Connect Ping Pings Server Servers ServerStatistics Statistics Transport connect_transport",
+            "_scan": "Scan",
             "_table": "Table",
             "manager": "Manager open_manager",
             "sockets": "Find FindModify Insert ReadSocket WriteSocket open_read_socket open_write_socket",
@@ -100,6 +102,7 @@ __all__ = [
     "RemoteTableError",
     "RetryPolicy",
     "Row",
+    "Scan",
     "Server",
     "ServerStatistics",
     "Servers",

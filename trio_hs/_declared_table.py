@@ -1,4 +1,7 @@
-"""A table with declared columns: values are checked before a byte is sent, and come back as Python types."""
+"""A table with declared columns: values are checked before a byte is sent, and come back as Python types.
+
+Longer than most modules because a type checker needs the signatures of its methods for each type that they may return.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, overload
 
-from ._columns import Column, Columns, TypedCodec, encode_inserted, encode_step, require_writable
+from ._columns import Column, Columns, TypedCodec, encode_inserted, encode_step, keyset, require_writable
 from ._counted import counted
 from ._dispatch import Dispatcher, Row, get_many, in_turns, insert_many, remade
 from ._protocol import (
@@ -34,6 +37,7 @@ from ._protocol import (
     value_list,
 )
 from ._row_types import R
+from ._scan import Scan, open_scan, range_of
 from ._table import Table, wrong_key
 from .exceptions import HandlerSocketError
 
@@ -230,6 +234,36 @@ class DeclaredTable(Table[R]):
         """Rows in the order of the index. See :meth:`Manager.find`."""
         values, in_, filters = await self._search(values, in_, filters)
         return await super().find(operation, values, limit, offset, in_=in_, filters=filters)
+
+    # fmt: off
+    def scan(
+        self, chunk: int = 1000, *, start: Ordered[Any] = (), stop: Ordered[Any] = (), equal: Ordered[Any] = (),
+        filters: Ordered[Filter] = (), backwards: bool = False, after: str | None = None, timestamps_in_utc: bool = False,
+    ) -> Scan[R]:
+    # fmt: on
+        """All rows in the order of the index, or a range of them: see :class:`Scan`. Nothing is sent yet.
+
+        Args:
+          chunk: how many rows to ask the server for at a time.
+          equal: values that the first columns of the index must have.
+          start, stop: the range, as values of the columns that follow: from ``start`` on, up to but without ``stop``, each with
+            all keys that begin like it.
+          filters: must hold for each row, as in :meth:`Manager.find`, but without ``stop=True``. If few rows match, a request
+            takes as long as it takes the server to find ``chunk`` of them.
+          backwards: from the end of the index to its beginning; then ``start`` is the greater one.
+          after: the :attr:`~Scan.position` of an earlier scan of the same index and direction: goes on behind it. ``equal``,
+            ``stop`` and ``filters`` hold whatever it says; ``start`` does not.
+          timestamps_in_utc: allows an index with a ``timestamp``. Only where the servers' time zone has no summer time.
+
+        Raises TypeError or ValueError for an index that cannot be scanned (docs/rows.md), and for wrong arguments.
+        """
+        for name, flag in (("backwards", backwards), ("timestamps_in_utc", timestamps_in_utc)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"{name} must be a bool, not {shown(flag)}")
+        order = keyset(self._columns, self._index.name, backwards=backwards, timestamps_in_utc=timestamps_in_utc)
+        conditions = [self._filter(condition) for condition in listed_filters(filters)]
+        scanned = range_of(order, equal, start, stop, conditions)
+        return open_scan(self._dispatcher, self._index, self._field_columns, self._make, chunk, scanned, after)
 
     async def insert(self, values: Ordered[Any]) -> int | None:
         """Inserts a row, one value per field. The other columns get their default, or NULL. See :meth:`Manager.insert`.

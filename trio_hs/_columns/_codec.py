@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Protocol
 
-from .._protocol import Codec, Slices, unescape_pieces
-from ._declaration import Column
+from .._protocol import Codec, Slices, escape, unescape_pieces
 
-__all__ = ["TypedCodec"]
+__all__ = ["RawToken", "TypedCodec"]
+
+
+class _Decoder(Protocol):
+    def decode(self, token: bytes) -> Any: ...
+    def decode_data(self, data: bytes) -> Any: ...
+
+
+class RawToken:
+    """Takes the place of a column whose tokens stay as they are."""
+
+    def decode(self, token: bytes) -> bytes:
+        return token
+
+    def decode_data(self, data: bytes) -> bytes:
+        return escape(data)
 
 
 class TypedCodec(Codec):
@@ -17,7 +31,7 @@ class TypedCodec(Codec):
 
     slice_bytes = 1 << 13  # a value takes some ten times as long as plain text
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[_Decoder]) -> None:
         super().__init__(encoding=None)
         self._columns = columns
         self._decoders = [column.decode for column in columns]

@@ -38,6 +38,7 @@ from ._index import Index, name_list
 from ._inserts import RowEncoder, chunks_of_tails, insert_tail_in_slices, plain_rows
 from ._requests import (
     MAX_INSERT_VALUES,
+    MAX_ROWS,
     CountingOperation,
     Filter,
     FilterOperation,
@@ -92,6 +93,7 @@ __all__ = [
     "LONG_LIST",
     "LONG_VALUE",
     "MAX_INSERT_VALUES",
+    "MAX_ROWS",
     "NULL",
     "SEQUENCES",
     "SLICE_BYTES",
