@@ -185,6 +185,18 @@ async def rows(hs: Manager) -> None:
     assert_type(await hs.table("cars", "trucks", columns=TRUCKS, row=dict).get(1), dict[str, Any] | None)
 
 
+async def scans(hs: Manager) -> None:
+    trucks = hs.table("cars", "trucks", columns=TRUCKS, row=Truck)
+    scan = trucks.scan(100, start=[1], stop=(90,), filters=[Filter("n", ">", 0)])
+    assert_type(scan, trio_hs.Scan[Truck])
+    assert_type(await scan.page(), list[Truck])
+    assert_type(scan.position, str | None)
+    assert_type(scan.done, bool)
+    async for truck in trucks.scan(backwards=True):
+        assert_type(truck, Truck)
+    assert_type([row async for row in hs.table("cars", "trucks", columns=TRUCKS).scan(after=scan.position)], list[Row])
+
+
 async def upkeep(hs: Manager) -> None:
     await hs.connect()
     assert_type(hs.ready(writes=False), bool)

@@ -249,13 +249,13 @@ class DeclaredTable(Table[R]):
           start, stop: the range, as values of the columns that follow: from ``start`` on, up to but without ``stop``, each with
             all keys that begin like it.
           filters: must hold for each row, as in :meth:`Manager.find`, but without ``stop=True``. If few rows match, a request
-            takes as long as it takes the server to find ``chunk`` of them.
+            takes as long as the server needs to find ``chunk`` of them.
           backwards: from the end of the index to its beginning; then ``start`` is the greater one.
           after: the :attr:`~Scan.position` of an earlier scan of the same index and direction: goes on behind it. ``equal``,
             ``stop`` and ``filters`` hold whatever it says; ``start`` does not.
           timestamps_in_utc: allows an index with a ``timestamp``. Only where the servers' time zone has no summer time.
 
-        Raises TypeError or ValueError for an index that cannot be scanned (docs/rows.md), and for wrong arguments.
+        Raises TypeError or ValueError for an index that cannot be scanned (docs/scanning.md), and for wrong arguments.
         """
         for name, flag in (("backwards", backwards), ("timestamps_in_utc", timestamps_in_utc)):
             if not isinstance(flag, bool):

@@ -9,7 +9,7 @@ from typing import Any, Generic
 
 from ._columns import Column, KeyPart, Keyset, RawToken, TypedCodec, extreme
 from ._counted import counted
-from ._dispatch import Dispatcher, Make
+from ._dispatch import Dispatcher, Make, Shape
 from ._protocol import MAX_ROWS, Filter, FindOperation, Index, Ordered, find_tail, located, shown, value_list
 from ._row_types import R
 
@@ -57,9 +57,9 @@ def _tokens(order: Keyset, begin: int, values: Ordered[Any], what: str, *, filte
         rest = f"{counted(len(parts), 'column')}{' behind those in equal' if begin else ''}"
         raise ValueError(f"{what} holds {counted(len(values), 'value')}, but the index {order.name} has {rest}")
     for part, value in zip(parts, values, strict=False):
-        if filtered and part.column.is_blob and value is not None:
-            column = f"column {part.column.name} is a {part.column.type}"
-            raise ValueError(f"{what}: {column}, which the server only filters on NULL")
+        if filtered and part.prefix is not None and value is not None:
+            column = f"column {part.column.name}"
+            raise ValueError(f"{what}: the index {order.name} covers only a prefix of {column}, and filters compare all of it")
     return [_token(part, value, what) for part, value in zip(parts, values, strict=False)]
 
 
@@ -76,12 +76,12 @@ class Scan(Generic[R]):
     It asks for ``chunk`` rows at a time, and keeps no more than these in memory. Between two requests it holds nothing on the
     server or the connection, so it may rest for as long as it likes, and needs no closing. A row is given
 
-    - exactly once if it is there, with the same key, from the beginning of the scan to its end,
+    - exactly once if it is there, with the same key, and matches the filters, from the beginning of the scan to its end;
     - at most once if it is inserted or deleted meanwhile.
 
     Its key is the index's columns, and unless the index is unique (and NOT NULL) those of the primary key. A row whose key
     changes may be given twice, or not at all. It is no snapshot: each request sees what is committed at its time. Where several
-    servers are read, each request may go to another one, and this holds for rows that are on all of them.
+    servers are read, each request may go to another one, and this holds for rows that are on all of them. See docs/scanning.md.
 
     An error or a cancellation leaves the scan where it is: it can go on. A scan belongs to one task at a time (RuntimeError).
     """
@@ -99,9 +99,11 @@ class Scan(Generic[R]):
         self._begin = scanned.begin
         #: The rows that were read and not given yet, each with its tokens of the key.
         self._rows: deque[tuple[Any, list[bytes]]] = deque()
-        #: The run of the range that is being read, the marks of the last row, and whether rows of its key may be behind it.
+        #: The run of the range that is being read; the last row that was read, as tokens or as marks; and whether rows
+        #: of its key may be behind it.
         self._run = 0
-        self._last = None if after is None else self._order.parse(after)
+        self._last: list[bytes] | None = None
+        self._marks = None if after is None else self._order.parse(after)
         self._tied = after is not None and bool(self._order.ties)
         #: Whether it is not known yet in which run the position is with which the scan began.
         self._elsewhere = self._tied
@@ -116,7 +118,8 @@ class Scan(Generic[R]):
     def position(self) -> str | None:
         """The place of the last row that was given; None before the first. ``after=`` of another scan goes on behind it.
 
-        Letters, digits, ``-`` and ``_``. It holds the values of the key, unencrypted. The row need not be there any more.
+        Letters, digits, ``-`` and ``_``, good for any process. It holds the values of the key, neither encrypted nor signed.
+        The row need not be there any more. Raises DecodingError for a key with a date that does not exist, such as 2024-02-31.
         """
         if self._given is not None:
             self._position = self._order.position(self._order.marks(self._given))
@@ -150,7 +153,7 @@ class Scan(Generic[R]):
 
     async def __anext__(self) -> R:
         """The next row. A checkpoint if it asks the server."""
-        if not self._rows:
+        if self._busy or not self._rows:
             await self._read_rows(1)
             if not self._rows:
                 raise StopAsyncIteration
@@ -171,15 +174,17 @@ class Scan(Generic[R]):
 
     async def _request(self, limit: int) -> None:
         order = self._order
+        if self._last is not None:
+            self._marks, self._last = order.marks(self._last), None
         if self._tied:
             await self._request_rest_of_group(limit)
             return
-        if self._last is not None:
-            operation, values = order.behind, self._last[: len(order.parts)]
+        if self._marks is not None:
+            operation, values = order.behind, self._marks[: len(order.parts)]
         else:
             self._begin = self._begin or await self._end_of_index()
             operation, values = order.first, self._begin
-        rows = await self._find(operation, values, limit, [*self._range.runs[self._run], *self._range.filters])
+        rows = await self._find(operation, values, limit, [*self._range.runs[self._run], *self._range.filters], self._split)
         self._take(rows)
         self._tied = len(rows) == limit and bool(order.ties)
         if len(rows) < limit:
@@ -187,12 +192,12 @@ class Scan(Generic[R]):
             self._tied = self._elsewhere and self._run < len(self._range.runs)
 
     async def _request_rest_of_group(self, limit: int) -> None:
-        assert self._last is not None
-        operation, requests = self._order.rest_of_group(self._last)
-        key = self._last[: len(self._order.parts)]
+        assert self._marks is not None
+        operation, requests = self._order.rest_of_group(self._marks)
+        key = self._marks[: len(self._order.parts)]
         range_ = [*self._range.runs[self._run], *self._range.filters]
         for conditions in requests:
-            rows = await self._find(operation, key, limit, [*conditions, *range_])
+            rows = await self._find(operation, key, limit, [*conditions, *range_], self._split)
             if rows:
                 self._take(rows)
                 self._tied = len(rows) == limit or conditions is not requests[-1]
@@ -204,17 +209,21 @@ class Scan(Generic[R]):
         order = self._order
         values = [extreme(order.parts[0], lowest=order.parts[0].descending == order.backwards)]
         while True:
-            rows = await self._find(order.before, values, self._chunk, [])
-            if rows:
-                values = order.marks(rows[-1][1])[: len(order.parts)]
-            if len(rows) < self._chunk:
+            keys = await self._find(order.before, values, self._chunk, [], self._keys)
+            if keys:
+                values = order.marks(keys[-1])[: len(order.parts)]
+            if len(keys) < self._chunk:
                 return values
 
     async def _find(
-        self, operation: FindOperation, values: Sequence[bytes], limit: int, filters: Sequence[Filter]
-    ) -> list[tuple[Any, list[bytes]]]:
+        self, operation: FindOperation, values: Sequence[bytes], limit: int, filters: Sequence[Filter], shape: Shape
+    ) -> list[Any]:
         tail = find_tail(self._index, self._dispatcher.codec, operation, values, limit, 0, None, filters)
-        return await self._dispatcher.read(self._index, tail, "scan", self._split)
+        return await self._dispatcher.read(self._index, tail, "scan", shape)
+
+    def _keys(self, values: list[Any], index: Index) -> list[list[bytes]]:
+        fields, width = self._fields, index.width
+        return [values[at + fields : at + width] for at in range(0, len(values), width)]
 
     def _split(self, values: list[Any], index: Index) -> list[tuple[Any, list[bytes]]]:
         make, fields, width = self._make, self._fields, index.width
@@ -222,9 +231,9 @@ class Scan(Generic[R]):
 
     def _take(self, rows: list[tuple[Any, list[bytes]]]) -> None:
         if rows:
-            self._elsewhere = False
-            self._last = self._order.marks(rows[-1][1])
+            self._last = rows[-1][1]
             self._rows += rows
+            self._elsewhere = False
 
 
 def open_scan(

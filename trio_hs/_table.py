@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property
-from typing import Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from ._dispatch import (
     Dispatcher,
@@ -93,6 +93,16 @@ class Table(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Table {self._index!r}>"
+
+    if not TYPE_CHECKING:  # type checkers say themselves that it is not there
+
+        @property
+        def scan(self):
+            # A property, because a __getattr__ would slow down every attribute.
+            raise AttributeError(
+                f"{self!r} has no scan, which needs the table's indexes and primary key: declare them with columns=..., which "
+                f"`python -m trio_hs describe {self._index.db}.{self._index.table}` writes"
+            )
 
     @property
     def fields(self) -> tuple[str, ...]:

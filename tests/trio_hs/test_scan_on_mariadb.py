@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support.amount import amount
 from tests.trio_hs.support.declarations import CASES
 from tests.trio_hs.support.real_servers import manager
 from tests.trio_hs.support.scans import COLUMNS, KEYS, TEXTS, may_go, row_of
-from trio_hs import Column, Columns, DeclaredTable, Filter, IndexPart, Manager
+from trio_hs import Column, Columns, DeclaredTable, DecodingError, Filter, IndexPart, Manager
 from trio_hs.testing import Table
 
 pytestmark = pytest.mark.mariadb
@@ -59,6 +60,27 @@ async def test_a_scan_through_a_column_of_each_type_finds_every_row(hs: Manager,
             assert [id async for id in handle.scan(2, timestamps_in_utc=True)] == forwards, case.sql
             if case.prefix is None:
                 assert [id async for id in handle.scan(2, backwards=True, timestamps_in_utc=True)] == forwards[::-1], case.sql
+                await require_halves(handle, case.bounds[:3], forwards)
+            await survive_forgeries(handle)
+
+
+async def require_halves(handle: DeclaredTable[int], bounds: Sequence[Any], forwards: list[int]) -> None:
+    """What is before a value, and what is from it on, is everything: filters compare as the index does."""
+    for backwards in (False, True):
+        for bound in bounds:
+            options: dict[str, Any] = {"backwards": backwards, "timestamps_in_utc": True}
+            before = [id async for id in handle.scan(5, stop=[bound], **options)]
+            behind = [id async for id in handle.scan(5, start=[bound], **options)]
+            assert before + behind == (forwards[::-1] if backwards else forwards), (handle, bound)
+            assert behind
+
+
+async def survive_forgeries(handle: DeclaredTable[int]) -> None:
+    """Values that such a column cannot have find a place, or none, and the server lives."""
+    order = handle.scan(timestamps_in_utc=True)._order
+    for mark in (b"", b"x", b"\xff" * 300, b"-99999999999999999999", b"2024-13-32 99:99:99"):
+        page = handle.scan(5, after=order.position([mark, b"x"]), timestamps_in_utc=True).page()
+        assert len(await page) <= 5
 
 
 def renamed(column: Column, name: str) -> Column:
@@ -168,7 +190,15 @@ async def test_ranges_are_those_of_sql(hs: Manager, cluster: Cluster) -> None:
         ("a_desc", {"start": [None], "stop": [0], "backwards": True}, "a < 0 OR a IS NULL"),
         ("s", {"start": ["A"], "stop": ["b"]}, "s >= 'a' AND s < 'b'"),
         ("s", {"equal": ["a"]}, "s = 'a'"),
-        ("s_begin", {"start": ["a"], "stop": ["e"]}, "s >= 'a' AND s < 'e'"),
+        ("s_begin", {"start": ["b"]}, "s >= 'b'"),
+        ("a", {"equal": [None]}, "a IS NULL"),
+        ("n_a", {"equal": [0], "stop": [None]}, "n = 0 AND a IS NOT NULL"),
+        ("n_a", {"start": [-1, 0], "stop": [1, 0]}, "(n = -1 AND (a <= 0 OR a IS NULL)) OR n = 0 OR (n = 1 AND a > 0)"),
+        (
+            "n_a",
+            {"start": [1, None], "stop": [-1, 0], "backwards": True},
+            "(n = -1 AND (a < 0 OR a IS NULL)) OR n = 0 OR n = 1",
+        ),
         ("a_s", {"equal": [0], "stop": ["a"]}, "a = 0 AND s > 'a'"),
         ("a_s", {"start": [None, "b"], "stop": [0, "A"]}, "(a IS NULL AND s <= 'b') OR a < 0 OR (a = 0 AND s > 'a')"),
         (
@@ -207,3 +237,27 @@ async def test_the_second_run_of_a_range_skips_what_others_insert_before_it(hs: 
 
     scan._find = and_insert  # type: ignore[assignment,method-assign]
     assert [row async for row in scan] == [(0, 1), (1, 1), (1, 2)]
+
+
+async def test_dates_that_do_not_exist(hs: Manager, cluster: Cluster) -> None:
+    """The zero date is found again. Behind another one the server would begin anew."""
+    columns = Columns([Column("id", "int"), Column("d", "date")], {"PRIMARY": ["id"], "d": ["d"]})
+    await execute_sql(
+        cluster.writer,
+        Table.from_columns(DATABASE, "dates", columns).sql(),
+        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+        f"INSERT INTO {DATABASE}.dates VALUES (1, '2023-01-01'), (2, '0000-00-00'), (3, '2024-02-31'), (4, '2024-03-01'), "
+        "(5, '0000-00-00')",
+    )
+    table = hs.table(DATABASE, "dates", ["id"], "d", columns=columns, row=identity)
+    assert [id async for id in table.scan(2, stop=[date(2024, 1, 1)])] == [2, 5, 1]
+    assert [id async for id in table.scan()] == [2, 5, 1, 3, 4]
+    assert [id async for id in table.scan(2, start=[date(2024, 1, 1)])] == [3, 4]
+    scan = table.scan(2, backwards=True)
+    assert await scan.page() == [4, 3]
+    for _ in range(2):
+        with pytest.raises(DecodingError, match="column d: b'2024-02-31'"):
+            await scan.page()
+        with pytest.raises(DecodingError, match="column d: b'2024-02-31'"):
+            print(scan.position)
+    assert await table.scan(3, backwards=True).page() == [4, 3, 1]

@@ -119,7 +119,12 @@ class Keyset:
         except (binascii.Error, UnicodeEncodeError):
             data = b""
         marks = data[4:].split(b"\t")
-        if data[:4] != self._sign or len(marks) != len(self.parts) + len(self.ties):
+        columns = [part.column for part in (*self.parts, *self.ties)]
+        if (
+            data[:4] != self._sign
+            or len(marks) != len(columns)
+            or any(mark == NULL and not column.nullable for mark, column in zip(marks, columns, strict=True))
+        ):
             direction = "backwards" if self.backwards else "forwards"
             raise ValueError(f"after is not the position of a scan {direction} through the index {self.name}")
         # It may have been in the hands of strangers, and must not be more than values.
@@ -155,6 +160,8 @@ def _require_exact(column: Column, where: str, timestamps_in_utc: bool) -> None:
     """Refuses a column whose values, as the server returns them, do not find the same place again."""
     if column.type == "float":
         raise ValueError(f"{where} has the float {column.name}, of which the server returns six digits, too few to go on from")
+    if column.type == "enum" and "" in column.members:
+        raise ValueError(f"{where} has the enum {column.name} with the member '', which looks like a value that is no member")
     if column.type == "timestamp" and not timestamps_in_utc:
         raise ValueError(
             f"{where} has the timestamp {column.name}, which the server returns in its time zone. In a zone with summer time "
@@ -164,10 +171,16 @@ def _require_exact(column: Column, where: str, timestamps_in_utc: bool) -> None:
 
 
 def _looked_up(part: KeyPart, token: bytes) -> bytes:
-    """The token of the look-up value for a token that the server returned."""
+    """The token of the look-up value for a token that the server returned. Raises DecodingError if it would find another place.
+
+    That is a date that does not exist, which SQL stores under some settings. In a look-up the server may take it for the zero
+    date (measured with 2024-02-31, and under NO_ZERO_IN_DATE with 2024-00-10), and a scan would begin anew, or leave out rows.
+    """
     column = part.column
     if token == NULL:
         return token
+    if isinstance(column._type, types.Date | types.DateTime) and token.strip(b"0-:. "):
+        column.decode(token)
     if isinstance(column._type, types.Packed):  # text comes back, raw bytes go in
         return escape(column.encode_data(column.decode(token)))
     if part.prefix is None:
@@ -217,6 +230,8 @@ def _highest(part: KeyPart) -> bytes:
         return b"%d" % kind.highest
     if column.type == "decimal":
         return _nines(column)
+    if isinstance(kind, types.DateTime) and kind.last is not None:
+        return kind.last.isoformat(" ", "seconds").encode()
     if column.type in _LAST:
         return _LAST[column.type]
     if column.type == "bit":
@@ -226,7 +241,7 @@ def _highest(part: KeyPart) -> bytes:
     if column.type == "set":
         return column.encode_data(frozenset(column.members))
     if isinstance(kind, types.Text):
-        return _last_character(kind)
+        return _last_text(kind) * min(part.prefix or column.length or 4, 4)
     return b"\xff" * (_PACKED.get(column.type) or min(part.prefix or column.length or 16, 16))
 
 
@@ -234,7 +249,6 @@ _LAST = {
     "double": b"1.7976931348623157e308",
     "date": b"9999-12-31",
     "datetime": b"9999-12-31 23:59:59",
-    "timestamp": b"2038-01-18 15:14:07",
     "time": b"838:59:59",
     "year": b"2155",
 }
@@ -245,10 +259,18 @@ def _nines(column: Column) -> bytes:
     return b"9" * (precision - scale) + (b"." + b"9" * scale if scale else b"")
 
 
-def _last_character(kind: types.Text) -> bytes:
-    for character in "\uffff\u00ff~":
+def _last_text(kind: types.Text) -> bytes:
+    """A character behind which no text begins that people write, or few, in the collations of its character set (measured).
+
+    Repeated, because there are collations to which all characters beyond U+FFFF are equal: one of them would be in front of all
+    texts that begin with an emoji.
+    """
+    for character in "\U0010ffff\uffff":
         try:
             return kind.charset.encode(character)
         except ValueError:
             continue
-    return b""
+    return _LAST_BYTES.get(kind.charset.name, b"\xff")
+
+
+_LAST_BYTES = {"ascii": b"\x7f", "koi8r": b"\xf1", "latin7": b"\xde"}
