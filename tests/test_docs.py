@@ -272,7 +272,9 @@ async def test_the_twin_of_the_page_on_replication_makes_writes_replicate() -> N
 
 
 @pytest.mark.mariadb
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "pyhs.md", DOCS / "tuning.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", DOCS / "pyhs.md", DOCS / "scanning.md", DOCS / "tuning.md"], ids=lambda page: page.name
+)
 async def test_the_examples_run(page: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     server = cluster.writer
     monkeypatch.setattr("trio_hs.manager.DEFAULT_READ_SERVERS", [("inet", server.host, server.read_port)])
