@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Generic
+from typing import Any, Generic, TypeAlias
 
 from ._columns import Column, KeyPart, Keyset, RawToken, TypedCodec, extreme
 from ._counted import counted
-from ._dispatch import Dispatcher, Make, Shape
+from ._dispatch import Dispatcher, Make, Shape, flat
 from ._protocol import MAX_ROWS, Filter, FindOperation, Index, Ordered, find_tail, located, shown, value_list
 from ._row_types import R
 
 __all__ = ["Scan", "open_scan", "range_of"]
+
+
+Values: TypeAlias = tuple[Any, ...]
 
 
 class Range:
@@ -97,18 +100,18 @@ class Scan(Generic[R]):
         self._range = scanned
         self._order = scanned.order
         self._begin = scanned.begin
-        #: The rows that were read and not given yet, each with its tokens of the key.
-        self._rows: deque[tuple[Any, list[bytes]]] = deque()
-        #: The run of the range that is being read; the last row that was read, as tokens or as marks; and whether rows
+        #: The rows that were read and not given yet, each with its values, and the tokens of its key behind them.
+        self._rows: deque[tuple[Any, Values]] = deque()
+        #: The run of the range that is being read; the last row that was read, or its marks; and whether rows
         #: of its key may be behind it.
         self._run = 0
-        self._last: list[bytes] | None = None
+        self._last: Values | None = None
         self._marks = None if after is None else self._order.parse(after)
         self._tied = after is not None and bool(self._order.ties)
         #: Whether it is not known yet in which run the position is with which the scan began.
         self._elsewhere = self._tied
         self._position = after
-        self._given: list[bytes] | None = None
+        self._given: Values | None = None
         self._busy = False
 
     def __repr__(self) -> str:
@@ -122,7 +125,7 @@ class Scan(Generic[R]):
         The row need not be there any more. Raises DecodingError for a key with a date that does not exist, such as 2024-02-31.
         """
         if self._given is not None:
-            self._position = self._order.position(self._order.marks(self._given))
+            self._position = self._order.position(self._marks_of(self._given))
             self._given = None
         return self._position
 
@@ -131,6 +134,9 @@ class Scan(Generic[R]):
         """True if all rows were given. It shows when a request has found fewer rows than it might have, so a scan whose last
         page was full is not done yet, and its next page is empty."""
         return not self._rows and self._read
+
+    def _marks_of(self, values: Sequence[Any]) -> list[bytes]:
+        return self._order.marks(values[self._fields :])
 
     @property
     def _read(self) -> bool:
@@ -175,7 +181,7 @@ class Scan(Generic[R]):
     async def _request(self, limit: int) -> None:
         order = self._order
         if self._last is not None:
-            self._marks, self._last = order.marks(self._last), None
+            self._marks, self._last = self._marks_of(self._last), None
         if self._tied:
             await self._request_rest_of_group(limit)
             return
@@ -209,10 +215,10 @@ class Scan(Generic[R]):
         order = self._order
         values = [extreme(order.parts[0], lowest=order.parts[0].descending == order.backwards)]
         while True:
-            keys = await self._find(order.before, values, self._chunk, [], self._keys)
-            if keys:
-                values = order.marks(keys[-1])[: len(order.parts)]
-            if len(keys) < self._chunk:
+            found = await self._find(order.before, values, self._chunk, [], flat)
+            if found:
+                values = self._marks_of(found[-self._index.width :])[: len(order.parts)]
+            if len(found) < self._chunk * self._index.width:
                 return values
 
     async def _find(
@@ -221,15 +227,11 @@ class Scan(Generic[R]):
         tail = find_tail(self._index, self._dispatcher.codec, operation, values, limit, 0, None, filters)
         return await self._dispatcher.read(self._index, tail, "scan", shape)
 
-    def _keys(self, values: list[Any], index: Index) -> list[list[bytes]]:
-        fields, width = self._fields, index.width
-        return [values[at + fields : at + width] for at in range(0, len(values), width)]
+    def _split(self, values: list[Any], index: Index) -> list[tuple[Any, Values]]:
+        found = list(zip(*[iter(values)] * index.width, strict=True))
+        return list(zip(map(self._make, found), found, strict=True))  # `make` takes as many values as there are fields
 
-    def _split(self, values: list[Any], index: Index) -> list[tuple[Any, list[bytes]]]:
-        make, fields, width = self._make, self._fields, index.width
-        return [(make(values[at : at + fields]), values[at + fields : at + width]) for at in range(0, len(values), width)]
-
-    def _take(self, rows: list[tuple[Any, list[bytes]]]) -> None:
+    def _take(self, rows: list[tuple[Any, Values]]) -> None:
         if rows:
             self._last = rows[-1][1]
             self._rows += rows

@@ -19,8 +19,7 @@ class _Decoder(Protocol):
 class RawToken:
     """Takes the place of a column whose tokens stay as they are."""
 
-    def decode(self, token: bytes) -> bytes:
-        return token
+    decode = bytes  # of bytes it is the same object, and takes less than a function
 
     def decode_data(self, data: bytes) -> bytes:
         return escape(data)
