@@ -6,7 +6,7 @@ Messages from Locust's process:
 
 - `open` (scenario): the first one.
 - `prepare` (a run's number): it will begin soon. What takes long before that is for now.
-- `begin` (the run's number): a run begins.
+- `begin` (the run's number, and what Locust's options make of the load): a run begins.
 - `worker` (its number): a worker takes part.
 - `batch` (worker, batch): statistics of its engine.
 - `suspended` (the suspension's number): all clients have closed their connections.

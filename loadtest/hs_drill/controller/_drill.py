@@ -75,7 +75,6 @@ class Drill:
         existing: Existing | None = None,
     ) -> None:
         self.directory = RunDirectory.create(scenario)
-        self.directory.write_environment(environment(control.cluster))
         if control.by_command is not None:
             control.by_command.output.path = self.directory.commands
         self._control = control
@@ -137,6 +136,10 @@ class Drill:
             await self._settle()
             report = self._listener.on_line
             await read_back(self._control, self._control.primary, self._scenario, self.directory.before, report)
+
+    def keep_environment(self, options: str) -> None:
+        """Keep where the run happens, as it begins. `options`: see `store.environment`."""
+        self.directory.write_environment(environment(self._control.cluster, options))
 
     async def begin_writing(self) -> None:
         """Keep, and report, that from now on the run may write to a table that is not its own."""

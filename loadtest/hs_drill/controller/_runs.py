@@ -55,7 +55,7 @@ class Runs:
                         if self._prepared is not None:
                             await self._outbox.send({"type": "prepared"})  # what the run changes is told before that
                     case "begin":
-                        await self._begin(message["run"], nursery)
+                        await self._begin(message["run"], message["options"], nursery)
                     case "worker" if self._drill is not None:
                         self._drill.take_part(message["worker"])
                     case "batch" if self._drill is not None:
@@ -90,10 +90,11 @@ class Runs:
             return None
         return drill
 
-    async def _begin(self, run: int, nursery: trio.Nursery) -> None:
+    async def _begin(self, run: int, options: str, nursery: trio.Nursery) -> None:
         self._drill, self._prepared = self._prepared or await self._prepare(run), None
         if self._drill is None:
             return
+        self._drill.keep_environment(options)
         await self._drill.begin_writing()
         nursery.start_soon(self._drill.run_faults)
         await self._channel.send({"type": "begun", "run": run, "directory": str(self._drill.directory.path)})

@@ -90,8 +90,8 @@ class ControllerLink:
         self._child.send({"type": "prepare", "run": run})
         self._wait(self._prepared, BEGIN_TIMEOUT)
 
-    def begin(self, run: int) -> str:
-        """Begin a run: the faults' clock starts. Returns the run's directory.
+    def begin(self, run: int, options: str) -> str:
+        """Begin a run: the faults' clock starts. Returns the run's directory. `options`: see `load_options`.
 
         Raises `StartError`; if the controller has refused the run, a later one may be possible.
         """
@@ -99,7 +99,7 @@ class ControllerLink:
             raise StartError(self._reason)
         self._begun, self._result = AsyncResult(), AsyncResult()
         self._running, self._run = True, run
-        self._child.send({"type": "begin", "run": run})
+        self._child.send({"type": "begin", "run": run, "options": options})
         try:
             directory: str = self._wait(self._begun, BEGIN_TIMEOUT)
         except _SilentError as error:

@@ -28,6 +28,7 @@ from ._choice import Choice
 from ._controller_link import ControllerLink
 from ._interrupts import Interrupts
 from ._live import Live
+from ._load_options import load_options
 from ._other_requests import other_requests
 from ._run_time import run_time_after
 from ._stages import follow_stages
@@ -281,7 +282,8 @@ class Owner(ABC):
         """Begin the run in the controller. If that fails, end this greenlet, in which Locust would start users next: they would
         write to a table of which nothing is kept."""
         try:
-            self._directory = self._interrupts.kept = self._controller.begin(self._runs)
+            options = load_options(self._environment, self._scenario.load)
+            self._directory = self._interrupts.kept = self._controller.begin(self._runs, options)
         except StartError as error:
             if str(error) not in self._deaths:  # else `on_controller_death` has reported it
                 gevent.spawn(self._fail, str(error))  # in this greenlet it would get no further than Locust's end of this one

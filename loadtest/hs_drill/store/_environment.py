@@ -16,14 +16,16 @@ __all__ = ["environment"]
 PACKAGES = ("trio-hs", "trio", "locust")
 
 
-def environment(cluster: Cluster) -> dict[str, Any]:
-    """The environment at this moment, as plain data: call it when a run begins."""
+def environment(cluster: Cluster, options: str) -> dict[str, Any]:
+    """The environment at this moment, as plain data: call it when a run begins. `options`: what Locust's options make of the
+    load beside the scenario, in words."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "server": f"{cluster.version} ({cluster.kind})",
         "servers": ", ".join(server.name for server in cluster.servers) + (", behind a router" if cluster.router else ""),
         "writes": "write-through" if cluster.write_databases else "plain",
         "replication": cluster.replication,
+        "options": options,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         **{package: _version(package) for package in PACKAGES},
         "cpu": _cpu(),

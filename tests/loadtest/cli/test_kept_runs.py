@@ -401,7 +401,7 @@ def test_every_exit_code_has_words() -> None:
 def test_the_environment_names_versions_but_no_secrets_and_no_places() -> None:
     server = Server("writer", "db7.example.org", 9998, 9999, "s3cret", "s3cret2", admin_user="root", admin_password="pa55")
     cluster = Cluster("mariadb", "asked for: /home/jo/mariadbd", "10.11.6-MariaDB", (server,), "root", "pa55")
-    found = environment(cluster)
+    found = environment(cluster, "none")
     assert found["server"] == "10.11.6-MariaDB (mariadb)"
     assert {"python", "trio", "trio-hs", "cpu", "cores", "kernel", "load average"} <= set(found)
     text = json.dumps(found)

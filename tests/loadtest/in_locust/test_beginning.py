@@ -61,7 +61,7 @@ class Controller:
         self.prepares()
         self.prepared.append(run)
 
-    def begin(self, run: int) -> str:
+    def begin(self, run: int, options: str) -> str:
         self.begun.append(run)
         self.running = True
         self.begins.get(run, lambda: None)()

@@ -86,8 +86,8 @@ def test_what_begins_after_all_is_not_taken_for_the_next_run(child: list[Child])
     """Start in the web UI, pressed twice: the second run used to write with the directory, and so the before-image, of the
     first."""
     link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
-    gevent.spawn(link.begin, 1).kill()
-    second = gevent.spawn(link.begin, 2)
+    gevent.spawn(link.begin, 1, "none").kill()
+    second = gevent.spawn(link.begin, 2, "none")
     gevent.sleep(0)
     child[0].on_message({"type": "begun", "run": 1, "directory": "runs/1"})
     child[0].on_message({"type": "begun", "run": 2, "directory": "runs/2"})
@@ -102,7 +102,7 @@ def test_a_controller_that_says_nothing_for_too_long_is_ended_and_begins_no_more
     link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
     for run in (1, 2):
         with pytest.raises(StartError, match=r"did not answer within 0\.01 s"):
-            link.begin(run)
+            link.begin(run, "none")
     assert child[0].closed
     assert [message["type"] for message in child[0].sent] == ["open", "begin"]
 
@@ -124,7 +124,7 @@ def test_a_controller_that_says_how_far_it_is_has_more_time(child: list[Child], 
             raise Timeout
 
     monkeypatch.setattr(_controller_link, "AsyncResult", Answer)
-    assert ControllerLink(SCENARIO, listener=None).begin(1) == "runs/1"  # type: ignore[arg-type]
+    assert ControllerLink(SCENARIO, listener=None).begin(1, "none") == "runs/1"  # type: ignore[arg-type]
     assert Answer.waits == [600.0, 600.0]
 
 
@@ -145,13 +145,13 @@ def test_a_run_that_is_refused_does_not_keep_a_later_one_from_beginning(child: l
     link = ControllerLink(SCENARIO, listener=None)  # type: ignore[arg-type]
     child[0].on_message({"type": "ready", "cluster": {}})
     for run in (1, 2):
-        beginning = gevent.spawn(link.begin, run)
+        beginning = gevent.spawn(link.begin, run, "none")
         gevent.sleep(0)
         child[0].on_message({"type": "refused", "run": run - 1, "line": "of an earlier one"})
         child[0].on_message({"type": "refused", "run": run, "line": f"refused {run}"})
         beginning.join(patience(10))
         assert (str(beginning.exception), link.running) == (f"refused {run}", False)
-    gevent.spawn(link.begin, 3)
+    gevent.spawn(link.begin, 3, "none")
     gevent.sleep(0)
     ending = gevent.spawn(link.finish, [], [], None, None, None)  # a Stop meanwhile
     gevent.sleep(0)
@@ -163,7 +163,7 @@ def test_a_run_that_is_refused_does_not_keep_a_later_one_from_beginning(child: l
     child[0].on_message({"type": "refused", "run": 4, "line": "refused 4"})
     preparing.join(patience(10))
     assert str(preparing.exception) == "refused 4"
-    last = gevent.spawn(link.begin, 4)
+    last = gevent.spawn(link.begin, 4, "none")
     gevent.sleep(0)
     child[0].on_message({"type": "begun", "run": 4, "directory": "runs/4"})
     assert last.get(timeout=patience(10)) == "runs/4"

@@ -64,6 +64,7 @@ def test_an_http_user_beside_ours_is_shown_counted_and_kept() -> None:
         (request,) = result["other_requests"]["requests"]
         assert request["failures"] == request["count"] > 0
         assert f"verdict: fail: {request['failures']:,} requests of other users and " in told
+        assert RunDirectory.open(locust.run).environment()["options"] == "HandlerSocketUser weight 1; Web weight 1"
         assert judge_run(RunDirectory.open(locust.run))["verdict"] == result["verdict"]
         report = (locust.run / "report.html").read_text()
         assert "Requests of other users" in report

@@ -104,6 +104,20 @@ assert task_weights([Mix, Shopper]) == {{
     "shop.Shopper": {{"mixed_in": 0, "browse": 5, "replaced": 0, "Buy": 1}},
     "shop.Shopper.Buy": {{"choose": 0, "pay": 1, "Inner": 0}},
 }}
+from hs_drill.in_locust._load_options import load_options
+from hs_drill.scenario import Load
+
+def said(*cls, users=8, rate=100.0, events="batch", shape=None):
+    options = SimpleNamespace(num_users=users, spawn_rate=rate, hs_events=events)
+    found = SimpleNamespace(parsed_options=options, shape_class=shape, user_classes=list(cls))
+    return load_options(found, Load(users=8, spawn_rate=100, duration=2))
+
+assert said(Mix) == "none"
+assert said(Mix, users=50, rate=2.5, events="each") == "--users 50; --spawn-rate 2.5; --hs-events each"
+assert said(Mix, shape=SimpleNamespace()) == "shape SimpleNamespace"
+Shopper.fixed_count = 3
+assert said(Shopper, Mix).startswith("Mix weight 2; Shopper fixed_count 3; shop.Shopper: mixed_in 0, browse 5, ")
+Shopper.fixed_count = 0
 assert stand_ins.mistake_in_weights() == ""
 for cls in stand_ins.concrete(stand_ins.StandIn):
     cls.weight = 0
