@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from pathlib import Path
@@ -35,6 +36,69 @@ def test_a_baseline_is_never_replaced_unasked(path: Path) -> None:
     assert read_baseline(path) == RUNS[:1]
 
 
+@pytest.mark.parametrize("text", ['{"name": "a package", "format": "module"}', "", "not JSON"])
+def test_what_is_no_baseline_is_never_replaced(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(BaselineError, match=r"main\.json: is no baseline, so it is not replaced: remove it, or choose another"):
+        write_baseline(path, RUNS, replace=True)
+    assert path.read_text() == text
+
+
+def test_a_damaged_baseline_can_be_replaced(path: Path) -> None:
+    path.write_text(path.read_text().replace(' "checksum"', '<<<<<<< ours\n "checksum"'))
+    write_baseline(path, RUNS, replace=True)
+    assert read_baseline(path) == RUNS
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_write_that_fails_leaves_what_was_there(path: Path, replace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+    target = path if replace else path.with_name("new.json")
+    opened = Path.open
+
+    class Full:
+        """A file on a disk that is full."""
+
+        def __init__(self, path: Path) -> None:
+            self._file = opened(path, "x")
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def write(self, text: str) -> None:
+            self._file.write(text[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", lambda path, mode, **more: Full(path) if mode in "xw" else opened(path, mode, **more))
+    with pytest.raises(OSError, match="No space left"):
+        write_baseline(target, [], replace=replace)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(path: Path) -> None:
+    link = path.with_name("link.json")
+    link.symlink_to("main.json")
+    with pytest.raises(BaselineError, match="exists already"):
+        write_baseline(link, [], replace=False)
+    write_baseline(link, RUNS[:1], replace=True)
+    assert link.is_symlink()
+    assert read_baseline(path) == RUNS[:1]
+    link.unlink()
+    link.symlink_to("missing.json")
+    with pytest.raises(BaselineError, match="exists already"):
+        write_baseline(link, [], replace=False)
+
+
+def test_a_directory_that_is_a_file_is_told(path: Path) -> None:
+    with pytest.raises(BaselineError, match=r"main\.json: is not a directory, so no baseline can be kept there"):
+        write_baseline(path / "other.json", RUNS, replace=False)
+
+
 def test_the_checksum_is_that_of_the_documented_form_and_does_not_depend_on_the_layout(path: Path) -> None:
     data = json.loads(path.read_text())
     checksum = data.pop("checksum")
@@ -54,6 +118,9 @@ def test_the_checksum_is_that_of_the_documented_form_and_does_not_depend_on_the_
         ('"format": 1', '"format": 2', "has format 2, and this version reads 1"),
         ('"runs"', '"walks"', "is no baseline: hs-drill baseline save writes one"),
         ("{", "<<<<<<< HEAD\n{", "is no baseline, or damaged: "),
+        ("{", "[" * 100_000, "is no baseline, or damaged: "),
+        ("0.30000000000000004", "NaN", "is no baseline, or damaged: NaN is not a number of JSON"),
+        ("0.30000000000000004", "-Infinity", "is no baseline, or damaged: -Infinity is not a number of JSON"),
     ],
 )
 def test_a_file_that_is_not_as_it_was_written_is_refused(path: Path, old: str, new: str, told: str) -> None:
