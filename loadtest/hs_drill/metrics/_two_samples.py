@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
 from random import Random
-from statistics import NormalDist, median
+from statistics import median
 
 from ._percentiles import rank
 
@@ -85,7 +85,7 @@ def _approximate_p(ranks: Sequence[int], size: int, observed: int, sign: int) ->
     if not variance:
         return 1.0  # all are equal
     beyond = sign * (observed - size * (number + 1)) / 2 - 0.5
-    return 1 - NormalDist().cdf(beyond / math.sqrt(variance))
+    return math.erfc(beyond / math.sqrt(2 * variance)) / 2  # 1 - cdf would be 0 from about eight standard deviations on
 
 
 def ratio_interval(a: Sequence[float], b: Sequence[float], confidence: float) -> tuple[float, float] | None:

@@ -71,6 +71,10 @@ def test_the_approximation_is_near_the_exact_value_where_it_takes_over(rounded: 
     assert min(exact) < (0.05, 1) < max(exact), "some of them decide"
 
 
+def test_no_p_is_zero() -> None:
+    assert 0 < p_higher(range(60), range(100, 160)) < 1e-20
+
+
 def test_the_ratio_of_medians() -> None:
     assert ratio_of_medians([1, 2, 9], [4, 4]) == 2
     assert ratio_of_medians([0, 0], [0]) == 1
