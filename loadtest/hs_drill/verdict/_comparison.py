@@ -24,10 +24,19 @@ from typing import Any, Self
 
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode, gravest
-from hs_drill.metrics import FEWEST_FOR_INTERVAL, PERCENTILES, PHASES, p_higher, ratio_interval, ratio_of_medians, smallest_p
+from hs_drill.metrics import (
+    ALL,
+    FEWEST_FOR_INTERVAL,
+    PERCENTILES,
+    PHASES,
+    p_higher,
+    ratio_interval,
+    ratio_of_medians,
+    smallest_p,
+)
 
 from ._judged import Result
-from ._run_figures import RunFigures
+from ._run_figures import RECOVERY, RunFigures
 
 __all__ = [
     "CONFIDENCE",
@@ -48,13 +57,17 @@ LEVEL = 0.05
 CONFIDENCE = 0.95
 FORMAT = 1
 """Of `to_dict`. Raise it when a key goes or changes its meaning."""
-MATTERS = ("server", "servers", "writes", "replication", "cpu", "cores", "python", "engines")
+MATTERS = ("server", "servers", "writes", "replication", "options", "cpu", "cores", "python", "engines")
 """Of the environment: what changes the figures of the same load on the same servers."""
 TOLD = ("trio-hs", "trio", "locust", "kernel", "memory")
 """Of the environment: what may change the figures, and is told if it differs."""
 LENGTH_SECONDS = 1.0
 """Runs whose lengths differ by no more are equally long: ending one takes time."""
 NOT_RECORDED = "not recorded"
+FEWEST_RUNS = 3
+"""On each side, for a gate. More on the other side do not make up for it: so few may be unusual without its being seen."""
+ROUNDING = 1e-9
+"""Of a change, as a share: 10 to 11 ms is 10 % more, and not 10.000000000000009 %."""
 _GATE = re.compile(r"\s*(?P<figure>\S.*?)\s*(?P<sign>>\s*\+?|<\s*-)\s*(?P<percent>\d+(\.\d+)?)\s*%\s*")
 _WHAT = (*PERCENTILES, "throughput", "errors", "first_success", "steady")
 
@@ -90,10 +103,14 @@ class Gate:
         found = _GATE.fullmatch(text)
         if found is None:
             raise ComparisonError(f"{text!r} is not a gate: write it as 'get.p99 > +10%' or 'all.throughput < -5%'")
-        return cls(text.strip(), found["figure"], found["sign"].startswith(">"), float(found["percent"]) / 100)
+        increase, limit = found["sign"].startswith(">"), float(found["percent"]) / 100
+        if limit == math.inf or (limit >= 1 and not increase):
+            most = "no figure can rise by more" if increase else "no figure can fall by more than 100 %"
+            raise ComparisonError(f"{text!r} is a gate that nothing can miss: {most}")
+        return cls(" ".join(text.split()), found["figure"], increase, limit)
 
     def exceeded_by(self, change: float) -> bool:
-        return change > self.limit if self.increase else change < -self.limit
+        return (change if self.increase else -change) - self.limit > ROUNDING
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ class FigureChange:
     @property
     def can_differ(self) -> bool:
         """Whether so many runs can show a difference at all."""
-        return 2 * smallest_p(*self.runs) <= LEVEL
+        return min(self.runs) >= FEWEST_RUNS and 2 * smallest_p(*self.runs) <= LEVEL
 
     @property
     def difference(self) -> str:
@@ -209,7 +226,11 @@ class Comparison:
     def shown(self) -> str:
         """Whether any figure differs, in one line."""
         testable = [one for one in self.figures.values() if one.can_differ]
+        if not self.figures:
+            return "no run has measured anything, so there is nothing to compare"
         if not testable:
+            if any(one.runs != (len(self.a), len(self.b)) for one in self.figures.values()):
+                return "no figure was measured in enough runs of both sides to show a difference"
             sizes = f"{counted(len(self.a), 'run')} and {counted(len(self.b), 'run')}"
             return f"{sizes} cannot show a difference, however large it is: take at least 4 on each side"
         differ = [one for one in testable if one.difference in ("better", "worse")]
@@ -263,12 +284,11 @@ def compare(
     figures = {name: _change(name, a, b) for name in dict.fromkeys(name for run in (*a, *b) for name in run.figures)}
     for gate in gates:
         if gate.figure not in figures:
-            close = get_close_matches(gate.figure, figures, 1)
-            hint = f"; did you mean {close[0]}?" if close else f"; there are, among others, {', '.join(list(figures)[:3])}"
-            raise ComparisonError(f"{gate.text}: no run has the figure {gate.figure}{hint}")
+            _refuse_unknown_figure(gate, [*a, *b], figures)
     differences = list(_differences(a, b, may_differ))
     obstacles = list(_obstacles(a, b, differences))
-    results = [_judge(gate, figures[gate.figure], (len(a), len(b)), judged=not obstacles) for gate in gates]
+    gated = {gate.figure: figures.get(gate.figure) or _change(gate.figure, a, b) for gate in gates}
+    results = [_judge(gate, gated[gate.figure], (len(a), len(b)), judged=not obstacles) for gate in gates]
     return Comparison(names, a, b, figures, results, differences, obstacles, list(_remarks(a, b, names)))
 
 
@@ -292,6 +312,22 @@ def _refuse_unknown(may_differ: Collection[str]) -> None:
             raise ComparisonError(
                 f"{name!r} is nothing that may differ: name {known}, scenario, or a part such as scenario.load"
             )
+
+
+def _refuse_unknown_figure(gate: Gate, runs: Sequence[RunFigures], figures: Collection[str]) -> None:
+    """Raises `ComparisonError` unless it is a figure of an operation that runs have, although none of them measured it."""
+    operation, what, phase = parts_of(gate.figure)
+    if what in ("first_success", "steady"):
+        possible = operation == RECOVERY and phase == "run"
+    else:
+        measured = {ALL, *(parts_of(name)[0] for name in figures)}
+        in_mix = any(path.startswith(f"mix.{operation}.") for run in runs for path in run.scenario)
+        possible = bool(what) and (operation in measured or in_mix)
+    if not possible:
+        close = get_close_matches(gate.figure, figures, 1)
+        among = f"; there are, among others, {', '.join(list(figures)[:3])}" if figures else ""
+        hint = f"; did you mean {close[0]}?" if close else among
+        raise ComparisonError(f"{gate.text}: no run has the figure {gate.figure}{hint}")
 
 
 def _change(name: str, a: Sequence[RunFigures], b: Sequence[RunFigures]) -> FigureChange:
@@ -320,7 +356,8 @@ def _differences(a: Sequence[RunFigures], b: Sequence[RunFigures], may_differ: C
             yield Difference(name, sorted(set(sides[0])), sorted(set(sides[1])), allowed=name in may_differ)
     for path in dict.fromkeys(path for run in (*a, *b) for path in run.scenario):
         sides = [[str(run.scenario.get(path, "-")) for run in side] for side in (a, b)]
-        if len({value for side in sides for value in side}) > 1:
+        # A value may be "-" too.
+        if len({(path in run.scenario, str(run.scenario.get(path))) for run in (*a, *b)}) > 1:
             name = f"scenario.{path}"
             allowed = any(name == one or name.startswith(f"{one}.") for one in may_differ)
             yield Difference(name, sorted(set(sides[0])), sorted(set(sides[1])), allowed=allowed)
@@ -332,12 +369,27 @@ def _obstacles(a: Sequence[RunFigures], b: Sequence[RunFigures], differences: Se
         most = 3
         more = f" and {len(names) - most} more" if len(names) > most else ""
         yield f"the runs differ in {', '.join(names[:most])}{more}"
-    lengths = [run.seconds for run in (*a, *b) if run.seconds is not None]
-    if lengths and max(lengths) - min(lengths) > LENGTH_SECONDS:
-        yield f"the runs lasted between {min(lengths):.1f} and {max(lengths):.1f} s"
+    yield from _different_lengths([*a, *b], [one.name for one in differences if one.allowed])
     for run in (*a, *b):
         if run.incomplete:
             yield f"{run.run} is incomplete: {run.incomplete}"
+
+
+def _different_lengths(runs: Sequence[RunFigures], allowed: Collection[str]) -> Iterator[str]:
+    """An obstacle if runs lasted longer than others of the same length according to their scenarios."""
+    paths = [
+        name.removeprefix("scenario.")
+        for name in allowed
+        if name.startswith(("scenario.load.duration", "scenario.load.stages."))
+    ]
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        if run.seconds is not None:
+            groups.setdefault(tuple(str(run.scenario.get(path)) for path in paths), []).append(run.seconds)
+    for lengths in groups.values():
+        if max(lengths) - min(lengths) > LENGTH_SECONDS:
+            yield f"the runs lasted between {min(lengths):.1f} and {max(lengths):.1f} s"
+            return
 
 
 def _remarks(a: Sequence[RunFigures], b: Sequence[RunFigures], names: tuple[str, str]) -> Iterator[str]:
@@ -364,7 +416,7 @@ def _judge(gate: Gate, change: FigureChange, sizes: tuple[int, int], *, judged: 
     if change.runs != sizes or change.change is None:
         measured = " and ".join(f"{n} of {counted(all_, 'run')}" for n, all_ in zip(change.runs, sizes, strict=True))
         return result(Result.UNKNOWN, f"measured in only {measured}")
-    if smallest_p(*sizes) > LEVEL:
+    if min(sizes) < FEWEST_RUNS:
         few = f"{counted(sizes[0], 'run')} and {counted(sizes[1], 'run')} cannot show a change, however large it is"
         return result(Result.UNKNOWN, f"{few}: take at least 3 on each side")
     p = change.p_increase if gate.increase else change.p_decrease
@@ -375,9 +427,11 @@ def _judge(gate: Gate, change: FigureChange, sizes: tuple[int, int], *, judged: 
         if p <= LEVEL:
             return result(Result.MISS, words)
         return result(Result.UNKNOWN, f"{words}: beyond the limit, but such runs may differ by chance; take more")
-    if change.interval is None:
+    if min(sizes) < FEWEST_FOR_INTERVAL:
         return result(Result.PASS, f"{words}; an interval needs {FEWEST_FOR_INTERVAL} runs on each side")
-    beyond = any(map(gate.exceeded_by, change.interval))
+    if change.interval is None:
+        words += ", no interval, for runs of A measured 0"
+    beyond = change.interval is None or any(map(gate.exceeded_by, change.interval))
     return result(Result.PASS, f"{words}; these runs do not exclude more than the limit" if beyond else words)
 
 

@@ -14,6 +14,7 @@ is left out.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,8 +64,15 @@ class RunFigures:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Raises TypeError for data of another form."""
-        return cls(**data)
+        """Raises TypeError for data of another form, or OverflowError."""
+        made = cls(**data)
+        mappings = (made.environment, made.scenario, made.figures)
+        if not isinstance(made.run, str) or not all(isinstance(one, dict) for one in mappings):
+            raise TypeError("what it says of a run has another form")
+        for name, value in made.figures.items():
+            if not isinstance(value, int | float) or not 0 <= float(value) < math.inf:
+                raise TypeError(f"{name} of {made.run} is {value!r}, not a number from 0 on")
+        return made
 
 
 def figures_of(directory: RunDirectory) -> RunFigures:
@@ -80,11 +88,11 @@ def figures_of(directory: RunDirectory) -> RunFigures:
     timeline = Timeline(batches, faults)
     engines = (result or {}).get("workers")
     return RunFigures(
-        run=directory.path.resolve().name,
+        run=_printable(directory.path.resolve().name),
         fingerprint=fingerprint,
         verdict=str((result or {}).get("verdict", "none")),
-        exit_code=None if result is None else result["exit_code"],
-        incomplete=_incomplete(result, whole=batches.complete) or unknown_faults,
+        exit_code=(result or {}).get("exit_code"),
+        incomplete=_incomplete(result, timeline, whole=batches.complete) or unknown_faults,
         seconds=(result or {}).get("ran"),
         engine_limit=((result or {}).get("engine") or {}).get("limit", ""),
         environment=directory.environment() | ({} if engines is None else {"engines": len(engines)}),
@@ -104,7 +112,12 @@ def _faults(path: Path) -> tuple[list[FaultWindow], str]:
     return windows, history.damage or ("" if history.complete else f"{path.name} is cut")
 
 
-def _incomplete(result: Mapping[str, Any] | None, *, whole: bool) -> str:
+def _printable(name: str) -> str:
+    """A name as one line of text that every output can print."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+
+
+def _incomplete(result: Mapping[str, Any] | None, timeline: Timeline, *, whole: bool) -> str:
     if result is None:
         return "it has no verdict, so it did not come to its end"
     if result.get("ended_by"):
@@ -113,7 +126,12 @@ def _incomplete(result: Mapping[str, Any] | None, *, whole: bool) -> str:
         return "a process of the harness died"
     if result.get("lost_workers"):
         return "a worker was lost"
-    return "" if whole else "its statistics are cut"
+    # What was not read back at the end changes no figure.
+    if troubles := [line for line in result.get("troubles", ()) if " was not read back" not in line]:
+        return str(troubles[0])
+    if not whole:
+        return "its statistics are cut"
+    return "" if timeline.counted else "no operation ended in it"
 
 
 def _figures(timeline: Timeline) -> Iterator[tuple[str, float]]:

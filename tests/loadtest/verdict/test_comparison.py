@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -94,12 +95,31 @@ def test_what_is_no_gate_is_refused_with_an_example(text: str) -> None:
         Gate.parse(text)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (1, 10), (2, 2), (2, 3), (2, 4)])
+@pytest.mark.parametrize("gate, value", [("get.p99 > +10%", 11.0), ("get.p99 < -5%", 9.5), ("get.p99 > +30%", 13.0)])
+def test_a_change_of_just_the_limit_is_not_beyond_it(gate: str, value: float) -> None:
+    """11 / 10 - 1 is more than 0.1 by the error of rounding."""
+    assert judged(side([10.0] * 5), side([value] * 5), gate).exit_code == 0
+    assert judged(side([10.0] * 5), side([10 + 1.001 * (value - 10)] * 5), gate).exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["get.p99 < -100%", "get.p99 < -250%", f"get.p99 > +{'9' * 400}%", f"get.p99 < -{'9' * 400}%"])
+def test_a_gate_that_nothing_can_miss_is_refused(text: str) -> None:
+    with pytest.raises(ComparisonError, match=r"is a gate that nothing can miss: no figure can (rise|fall) by more"):
+        Gate.parse(text)
+    Gate.parse("get.p99 < -99.9%")
+
+
+def test_a_gate_is_told_in_one_line() -> None:
+    assert Gate.parse("\tget.p99\n>  +10%\n").text == "get.p99 > +10%"
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 10), (2, 2), (2, 3), (2, 4), (1, 19), (19, 1), (2, 9)])
 def test_a_gate_that_so_few_runs_cannot_miss_is_unknown_whatever_they_measured(sizes: tuple[int, int]) -> None:
     for times in (1, 9):
         found = judged(side([1.0] * sizes[0]), side([1.0 * times] * sizes[1]), P99)
         assert found.exit_code == 4
         assert "cannot show a change, however large it is: take at least 3 on each side" in found.gates[0].line
+        assert found.figures["get.p99"].difference == "too few runs"
     assert found.line == "inconclusive: 1 of 1 gate could not be judged"
 
 
@@ -135,9 +155,28 @@ def test_a_figure_that_a_run_lacks_leaves_its_gate_unknown() -> None:
     assert (found.exit_code, found.gates[0].line) == (4, "measured in only 5 of 5 runs and 0 of 5 runs")
 
 
-def test_a_gate_of_a_figure_that_no_run_has_is_refused() -> None:
-    with pytest.raises(ComparisonError, match=r"no run has the figure get\.p98; did you mean get\.p99\?"):
-        judged(side(FIVE), side(FIVE), "get.p98 > +10%")
+@pytest.mark.parametrize(
+    "figure, told",
+    [
+        ("get.p98", r"; did you mean get\.p99\?"),
+        ("gte.p99", r"; did you mean get\.p99\?"),
+        ("get.steady", ""),
+        ("recovery.steady.during", ""),
+        ("get.p99.before.during", ""),
+        ("zzz", r"; there are, among others, get\.p99$"),
+    ],
+)
+def test_a_gate_of_what_is_no_figure_is_refused(figure: str, told: str) -> None:
+    with pytest.raises(ComparisonError, match=rf"{figure} > \+10%: no run has the figure {re.escape(figure)}{told}"):
+        judged(side(FIVE), side(FIVE), f"{figure} > +10%")
+
+
+@pytest.mark.parametrize("figure", ["get.p99.during", "get.max", "all.errors", "recovery.steady", "read all.p50"])
+def test_a_gate_of_a_figure_that_was_never_measured_is_unknown(figure: str) -> None:
+    """Such as the latency of an operation of the mix that has always failed."""
+    scenario = {**SCENARIO, "mix.read all.weight": 1.0}
+    found = judged(side(FIVE, scenario=scenario), side(FIVE, scenario=scenario), f"{figure} > +10%")
+    assert (found.exit_code, found.gates[0].line) == (4, "measured in only 0 of 5 runs and 0 of 5 runs")
 
 
 def test_errors_where_there_were_none_are_a_change_beyond_every_limit() -> None:
@@ -146,6 +185,24 @@ def test_errors_where_there_were_none_are_a_change_beyond_every_limit() -> None:
     assert found.gates[0].line.startswith("from 0, one-sided p = ")
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["figures"]["all.errors"]["change"] is None
     assert judged(side([0.0] * 5, "all.errors"), side([0.0] * 5, "all.errors"), "all.errors > +0%").exit_code == 0
+
+
+def test_a_gate_without_an_interval_because_of_zeros_says_so() -> None:
+    """It said that an interval needs five runs on each side, which there are."""
+    a, b = side([0, 0, 0, 0.1, 0.1, 0], "all.errors"), side([0, 0, 0.1, 0, 0, 0.1], "all.errors")
+    found = judged(a, b, "all.errors > +10%")
+    assert (found.exit_code, found.figures["all.errors"].interval) == (0, None)
+    assert found.gates[0].line.endswith(
+        ", no interval, for runs of A measured 0; these runs do not exclude more than the limit"
+    )
+    few = judged(side(FIVE[:4]), side(FIVE[:4]), P99)
+    assert few.gates[0].line.endswith("; an interval needs 5 runs on each side")
+
+
+def test_where_nothing_could_be_compared_it_says_why() -> None:
+    nothing = [run_of({}) for _ in range(5)], [run_of({}) for _ in range(5)]
+    assert judged(*nothing).shown == "no run has measured anything, so there is nothing to compare"
+    assert judged(side(FIVE), nothing[1]).shown == "no figure was measured in enough runs of both sides to show a difference"
 
 
 def test_the_gravest_gate_decides() -> None:
@@ -191,6 +248,11 @@ def test_runs_of_one_side_that_differ_among_themselves_are_told() -> None:
     assert obstacles_to(side(FIVE)) == []
 
 
+def test_a_value_that_looks_like_none_is_one() -> None:
+    other = side(FIVE, scenario={**SCENARIO, "table.columns.a.default": "-"})
+    assert judged(side(FIVE), other).line == "inconclusive: the runs differ in scenario.table.columns.a.default"
+
+
 def test_an_unknown_name_of_what_may_differ_is_refused() -> None:
     with pytest.raises(ComparisonError, match="'core' is nothing that may differ: name server, "):
         judged(side(FIVE), side(FIVE), may_differ=["core"])
@@ -208,6 +270,19 @@ def test_runs_of_different_lengths_are_not_compared() -> None:
     assert judged(side(FIVE, seconds=20.0), side(FIVE, seconds=20.9), P99).exit_code == 0
     found = judged(side(FIVE, seconds=20.0), [*side(FIVE[1:], seconds=20.0), *side([1.0], seconds=2.0)], P99)
     assert (found.exit_code, found.line) == (4, "inconclusive: the runs lasted between 2.0 and 20.0 s")
+
+
+def test_runs_whose_scenarios_say_different_lengths_may_be_compared_if_asked() -> None:
+    short, long = ({**SCENARIO, "load.duration": length} for length in (10.0, 20.0))
+    sides = side(FIVE, seconds=10.0, scenario=short), side(FIVE, seconds=20.0, scenario=long)
+    assert judged(*sides, P99).exit_code == 4
+    assert judged(*sides, P99, may_differ=["scenario.load"]).exit_code == 0
+    ended = [*side(FIVE[:4], seconds=20.0, scenario=long), *side([1.0], seconds=12.0, scenario=long)]
+    found = judged(sides[0], ended, P99, may_differ=["scenario.load"])
+    assert (found.exit_code, found.obstacles) == (4, ["the runs lasted between 12.0 and 20.0 s"])
+    users = {**SCENARIO, "load.users": 8}
+    found = judged(side(FIVE, seconds=20.0), side(FIVE, seconds=2.0, scenario=users), P99, may_differ=["scenario.load"])
+    assert found.obstacles == ["the runs lasted between 2.0 and 20.0 s"]
 
 
 def test_a_run_counts_once() -> None:
