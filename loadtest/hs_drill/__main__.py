@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from hs_drill._exit_codes import ExitCode, report_missing_package, report_other_system
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """The console script `hs-drill`."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A sign that the terminal cannot show would end a command with 1, which means a missed gate or expectation.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main(sys.argv[1:])
         sys.stdout.flush()

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("runs", metavar="RUN", nargs="+", help="directories of runs")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--with", metavar="RUN", nargs="+", dest="others", help="the runs to compare with those before (B)")
+    other.add_argument(
+        "--with", metavar="RUN", nargs="+", action="extend", dest="others", help="the runs to compare with those before (B)"
+    )
     other.add_argument("--baseline", metavar="NAME", help="compare the runs (B) with this baseline (A)")
     parser.add_argument("--baselines", metavar="DIR", type=Path, default=BASELINES, help="where baselines are (baselines)")
     parser.add_argument(
@@ -86,9 +88,12 @@ def _compare(options: argparse.Namespace) -> int:
 def _baseline(directory: Path, name: str) -> list[RunFigures]:
     path = baseline_path(directory, name)
     try:
-        return [RunFigures.from_dict(run) for run in read_baseline(path)]
-    except TypeError as error:
+        runs = [RunFigures.from_dict(run) for run in read_baseline(path)]
+    except (TypeError, OverflowError) as error:
         raise BaselineError(f"{path}: is no baseline: {error}") from error
+    if not runs:
+        raise BaselineError(f"{path}: is a baseline of no run")
+    return runs
 
 
 def _print(comparison: Comparison, options: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """The figures of many runs as CSV for Apache Otava, which finds the runs at which a figure changed for good.
 
 Otava reads a header, a column with times, columns of attributes, and columns of numbers without gaps, oldest first
-(https://github.com/apache/otava, docs/CSV.md and otava/importer.py). So a figure that some run lacks is left out, and a line
-says so.
+(https://github.com/apache/otava, docs/CSV.md and otava/importer.py). So a figure that some run lacks is left out, and so is an
+incomplete run. Lines on standard error say so, and what else may be the cause of a change point.
 """
 
 from __future__ import annotations
@@ -22,11 +22,19 @@ ATTRIBUTES = ("run", "server", "trio-hs")
 
 
 def write_otava(runs: Sequence[RunFigures], *, may_differ: Collection[str]) -> None:
-    """Write to standard output. Raises `ComparisonError` if the scenarios differ, or a run is there twice or has no time."""
-    differences = compare(runs, (), may_differ=may_differ).differences
-    if names := [one.name for one in differences if one.name.startswith("scenario.") and not one.allowed]:
+    """Write to standard output. Raises `ComparisonError` if the loads differ, or a run is there twice or has no time."""
+    for run in runs:
+        if run.incomplete:
+            sys.stderr.write(f"left out {run.run}, which is incomplete: {run.incomplete}\n")
+    runs = [run for run in runs if not run.incomplete]
+    if not runs:
+        raise ComparisonError("no run is complete, so there is nothing to write")
+    comparison = compare(runs, (), may_differ=[*may_differ, "server"])  # which is an attribute
+    differ = [one.name for one in comparison.differences if not one.allowed]
+    if names := [name for name in differ if name.startswith("scenario.") or name == "options"]:
+        allowing = " ".join(sorted({f"--may-differ {name.partition('.')[0]}" for name in names}))
         raise ComparisonError(
-            f"the runs have different scenarios ({', '.join(names[:3])}): name runs of one, or say --may-differ scenario"
+            f"the runs have different scenarios ({', '.join(names[:3])}): name runs of one, or say {allowing}"
         )
     ordered = sorted(runs, key=_started)
     everywhere = [name for name in ordered[0].figures if all(name in run.figures for run in ordered)]
@@ -37,6 +45,8 @@ def write_otava(runs: Sequence[RunFigures], *, may_differ: Collection[str]) -> N
         rows.writerow([f"{_started(run):%Y-%m-%d %H:%M:%S %z}", *told, *(run.figures[name] for name in everywhere)])
     if left_out := {name for run in runs for name in run.figures} - set(everywhere):
         sys.stderr.write(f"left out {counted(len(left_out), 'figure')} that not every run has\n")
+    for obstacle in comparison.obstacles:
+        sys.stderr.write(f"{obstacle}: a change point may come from that\n")
 
 
 def _started(run: RunFigures) -> datetime:

@@ -19,6 +19,8 @@ __all__ = ["print_comparison", "write_markdown"]
 SHOWN = ("throughput", "p50", "p99", "p99.9", "errors", "first_success", "steady")
 UNITS = {"throughput": "{:,.0f}/s", "errors": "{:,.4g} %", "first_success": "{:,.2f} s", "steady": "{:,.2f} s"}
 LATENCY = "{:,.3f} ms"
+_ESCAPED = str.maketrans({**{sign: f"\\{sign}" for sign in "\\`*_[]~|"}, "<": "&#60;", "&": "&#38;"})
+"""What Markdown or HTML would take for more than text: code, emphasis, links, pictures, cells, tags."""
 
 
 class _Table(NamedTuple):
@@ -55,9 +57,7 @@ def write_markdown(comparison: Comparison) -> None:
 
 
 def _escaped(text: str) -> str:
-    for sign in "\\`*_|<&":
-        text = text.replace(sign, f"&#{ord(sign)};" if sign in "<&" else f"\\{sign}")
-    return text
+    return text.translate(_ESCAPED)
 
 
 def _result(comparison: Comparison) -> Iterator[str]:
@@ -98,7 +98,8 @@ def _shown(comparison: Comparison) -> list[FigureChange]:
 
     shown = sorted(filter(is_shown, comparison.figures), key=place)
     changes = [comparison.figures[name] for name in shown]
-    return [one for one in changes if one.a or one.b or one.figure == f"{ALL}.errors"]  # the rest never failed
+    # The rest are errors where in most runs there were none.
+    return [one for one in changes if one.a or one.b or one.figure == f"{ALL}.errors" or one.difference in ("better", "worse")]
 
 
 def _row(change: FigureChange) -> list[str]:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from hs_drill import __main__ as commands
 from hs_drill.cli import _shared
+from hs_drill.cli._compare_text import write_markdown
 from hs_drill.metrics import PERCENTILES
-from hs_drill.store import RunDirectory
-from hs_drill.verdict import RunFigures, figures_of
+from hs_drill.store import RunDirectory, write_baseline
+from hs_drill.verdict import RunFigures, compare, figures_of
 from hs_drill.verdict._comparison import MATTERS, TOLD
 from tests.loadtest.support.command_line import Run, run_with
 from tests.loadtest.support.kept_runs import SCENARIO, HandMade
@@ -150,6 +155,59 @@ def test_one_run_on_each_side_shows_nothing(run: Run, sides: tuple[list[str], li
     assert "compare: inconclusive: 1 of 1 gate could not be judged\n" in out
 
 
+def test_runs_after_a_second_with_are_compared_too(run: Run, sides: tuple[list[str], list[str]]) -> None:
+    """The second one used to replace the first."""
+    a, b = sides
+    code, out, _ = run("compare", *a, "--with", *b[:3], "--with", *b[3:], "--json")
+    assert code == 0
+    assert [one["run"] for one in json.loads(out)["b"]["runs"]] == ["new-1", "new-2", "new-3", "new-4", "new-5"]
+
+
+def test_a_name_is_text_in_every_output(run: Run, sides: tuple[list[str], list[str]]) -> None:
+    path = Path("runs", os.fsdecode(b"a\n| [x](http:~~y) <b>&\x1b[31m\xff"))
+    Path(keep("odd", made())).rename(path)
+    shown = r"a\n| [x](http:~~y) <b>&\x1b[31m\udcff"
+    assert f" A   {shown} " in run("compare", path, "--with", sides[1][0])[1]
+    out = run("compare", path, "--with", sides[1][0], "--json")[1]
+    assert json.loads(out)["a"]["runs"][0]["run"] == shown
+    out = run("compare", path, "--with", sides[1][0], "--markdown")[1]
+    cell = r"a\\n\| \[x\](http:\~\~y) &#60;b>&#38;\\x1b\[31m\\udcff"
+    assert f"| A | {cell} | pass: all 1 expectations hold |\n" in out
+    assert run("baseline", "save", "odd", path)[0] == 0
+    assert run("compare", sides[1][0], "--baseline", "odd")[0] == 0
+
+
+def test_a_sign_that_the_output_cannot_show_ends_no_command(
+    sides: tuple[list[str], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with 1, which is the code of a missed gate."""
+    a, b = sides
+    shown = TextIOWrapper(BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setattr("sys.argv", ["hs-drill", "compare", *b, "--with", *a, *GATE])
+    with pytest.raises(SystemExit) as end:
+        commands.run()
+    assert end.value.code == 0
+    shown.seek(0)
+    assert r"\u2713 pass" in shown.read()
+
+
+def test_errors_that_differ_are_shown_although_most_runs_had_none(
+    ten_runs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = figures_of(RunDirectory(ten_runs[0]))
+
+    def side(name: str, errors: Sequence[float]) -> list[RunFigures]:
+        return [
+            replace(run, fingerprint=f"{name}{number}", figures={"get.errors": error}) for number, error in enumerate(errors)
+        ]
+
+    write_markdown(compare(side("a", [0] * 20), side("b", [0] * 11 + [1] * 9)))
+    assert re.search(r"^\| get\.errors \| 0 % \| 0 % \| .* \| worse \|$", capsys.readouterr().out, re.MULTILINE)
+    write_markdown(compare(side("a", [0] * 20), side("b", [0] * 20)))
+    assert "get.errors" not in capsys.readouterr().out
+
+
 def test_runs_with_another_number_of_cores_are_not_compared_unless_asked(run: Run, sides: tuple[list[str], list[str]]) -> None:
     a, b = sides
     b = [*b[:4], keep("other", made(1.2, cores=4))]
@@ -185,6 +243,27 @@ def test_runs_that_cannot_stand_for_one_another_are_no_baseline(run: Run, sides:
     code, out, err = run("baseline", "save", "main", *sides[0], other)
     assert (code, out, err) == (4, "", "baselines/main.json: not saved: the runs differ in cores\n")
     assert not Path("baselines").exists()
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"figures": {"get.p99": "fast"}}, "is no baseline: get.p99 of main-1 is 'fast', not a number from 0 on"),
+        ({"figures": {"get.p99": -1}}, "is no baseline: get.p99 of main-1 is -1, not a number from 0 on"),
+        ({"figures": {"get.p99": 10**400}}, "is no baseline: "),
+        ({"figures": []}, "is no baseline: what it says of a run has another form"),
+        ({"of a later version": 1}, "is no baseline: "),
+        (None, "is a baseline of no run"),
+    ],
+)
+def test_a_baseline_with_other_content_is_refused_in_one_line(
+    change: dict[str, object] | None, told: str, run: Run, sides: tuple[list[str], list[str]]
+) -> None:
+    kept = figures_of(RunDirectory(Path(sides[0][0]))).to_dict()
+    write_baseline(Path("baselines/main.json"), [] if change is None else [{**kept, **change}], replace=False)
+    code, out, err = run("compare", *sides[1], "--baseline", "main")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"baselines/main.json: {told}")
 
 
 def test_bad_input_is_one_line_and_exit_code_2(run: Run, sides: tuple[list[str], list[str]]) -> None:
@@ -246,6 +325,25 @@ def test_the_csv_is_of_one_scenario(run: Run, sides: tuple[list[str], list[str]]
         "the runs have different scenarios (scenario.load.users): name runs of one, or say --may-differ scenario"
     )
     assert run("compare", *sides[0], other, "--otava", "--may-differ", "scenario")[0] == 0
+    fast = keep("fast", made(1, 1, options="--users 50"))
+    code, out, err = run("compare", *sides[0], fast, "--otava")
+    assert (code, out) == (2, "")
+    assert err.startswith("the runs have different scenarios (options): name runs of one, or say --may-differ options")
+
+
+def test_the_csv_is_of_complete_runs_and_what_else_differs_is_told(run: Run, sides: tuple[list[str], list[str]]) -> None:
+    killed = keep("killed", replace(made(9, 20), judged=False))
+    newer = keep("newer", made(1, 21, server="11.8.2-MariaDB (mariadb)", cores=4))
+    code, out, err = run("compare", *sides[0], killed, newer, "--otava")
+    assert [row["run"] for row in csv.DictReader(out.splitlines())][-2:] == ["main-5", "newer"]
+    assert code == 0
+    assert err.splitlines() == [
+        "left out killed, which is incomplete: it has no verdict, so it did not come to its end",
+        "the runs differ in cores: a change point may come from that",
+    ]
+    code, out, err = run("compare", killed, "--otava")
+    assert (code, out) == (2, "")
+    assert err.endswith("no run is complete, so there is nothing to write\n")
 
 
 # ---- what a run gives
@@ -285,7 +383,13 @@ def test_addresses_stay_out_of_a_baseline_and_differ_all_the_same(run: Run) -> N
         ({"ended_by": "SIGTERM"}, "SIGTERM ended it before its time"),
         ({"died": ["the controller died"]}, "a process of the harness died"),
         ({"lost_workers": [1]}, "a worker was lost"),
+        (
+            {"troubles": ["kill reader-1 never struck: the run ended before 6 s"]},
+            "kill reader-1 never struck: the run ended before 6 s",
+        ),
+        ({"troubles": ["reader-1 was not read back: it is gone"]}, ""),
         ({"ran": 3.0}, ""),
+        ({"exit_code": None}, ""),
     ],
 )
 def test_a_run_that_ended_early_is_incomplete(run: Run, change: dict[str, object], why: str) -> None:
@@ -298,6 +402,8 @@ def test_a_run_that_ended_early_is_incomplete(run: Run, change: dict[str, object
 def test_a_run_whose_files_are_cut_or_missing_is_incomplete(run: Run) -> None:
     killed = replace(made(), judged=False).keep(Path("made"))
     assert figures_of(killed).incomplete == "it has no verdict, so it did not come to its end"
+    idle = replace(made(), idle=True).keep(Path("made"))
+    assert figures_of(idle).incomplete == "no operation ended in it"
     cut = made().keep(Path("made"))
     statistics = cut.path / "batches.bin"
     statistics.write_bytes(statistics.read_bytes()[:-40])
