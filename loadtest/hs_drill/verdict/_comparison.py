@@ -364,15 +364,16 @@ def _differences(a: Sequence[RunFigures], b: Sequence[RunFigures], may_differ: C
 
 
 def _obstacles(a: Sequence[RunFigures], b: Sequence[RunFigures], differences: Sequence[Difference]) -> Iterator[str]:
+    # First, for the others may follow from it.
+    for run in (*a, *b):
+        if run.incomplete:
+            yield f"{run.run} is incomplete: {run.incomplete}"
     names = [one.name for one in differences if not one.allowed]
     if names:
         most = 3
         more = f" and {len(names) - most} more" if len(names) > most else ""
         yield f"the runs differ in {', '.join(names[:most])}{more}"
     yield from _different_lengths([*a, *b], [one.name for one in differences if one.allowed])
-    for run in (*a, *b):
-        if run.incomplete:
-            yield f"{run.run} is incomplete: {run.incomplete}"
 
 
 def _different_lengths(runs: Sequence[RunFigures], allowed: Collection[str]) -> Iterator[str]:

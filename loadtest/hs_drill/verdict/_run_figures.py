@@ -35,6 +35,9 @@ NOT_COMPARED = ("name", "description", "expect", "seed", "cluster.kind", "cluste
 PRIVATE = ("cluster.servers", "cluster.router", "cluster.primary", "cluster.commands")
 """Of a scenario: what names machines. A digest is enough to compare it, and a baseline may be published."""
 
+IN_RESULT: dict[str, Any] = {"exit_code": int, "troubles": list, "workers": list, "ran": float | int, "engine": dict}
+"""Of `result.json`: the types of what is used, unless it is null or missing."""
+
 
 @dataclass(frozen=True)
 class RunFigures:
@@ -83,7 +86,7 @@ def figures_of(directory: RunDirectory) -> RunFigures:
             fingerprint = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise RunDirectoryError(f"{statistics}: is missing, so there is nothing to compare") from None
-    scenario, result, batches = directory.scenario(), directory.result(), directory.batches()
+    scenario, result, batches = directory.scenario(), _checked_result(directory), directory.batches()
     faults, unknown_faults = _faults(directory.history(CONTROLLER))
     timeline = Timeline(batches, faults)
     engines = (result or {}).get("workers")
@@ -117,6 +120,16 @@ def _printable(name: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
+def _checked_result(directory: RunDirectory) -> dict[str, Any] | None:
+    """The verdict, whose file may have been changed by hand. Raises `RunDirectoryError`."""
+    result = directory.result()
+    for name, kind in IN_RESULT.items():
+        if not isinstance((result or {}).get(name), kind | None):
+            path = directory.path / "result.json"
+            raise RunDirectoryError(f"{path}: is damaged: its {name} must not be {(result or {})[name]!r}")
+    return result
+
+
 def _incomplete(result: Mapping[str, Any] | None, timeline: Timeline, *, whole: bool) -> str:
     if result is None:
         return "it has no verdict, so it did not come to its end"
@@ -127,7 +140,7 @@ def _incomplete(result: Mapping[str, Any] | None, timeline: Timeline, *, whole: 
     if result.get("lost_workers"):
         return "a worker was lost"
     # What was not read back at the end changes no figure.
-    if troubles := [line for line in result.get("troubles", ()) if " was not read back" not in line]:
+    if troubles := [line for line in result.get("troubles") or () if " was not read back" not in str(line)]:
         return str(troubles[0])
     if not whole:
         return "its statistics are cut"

@@ -325,6 +325,9 @@ def test_the_csv_is_of_one_scenario(run: Run, sides: tuple[list[str], list[str]]
         "the runs have different scenarios (scenario.load.users): name runs of one, or say --may-differ scenario"
     )
     assert run("compare", *sides[0], other, "--otava", "--may-differ", "scenario")[0] == 0
+    older = [keep(f"older-{number}", made(1, 5 + number, options="not recorded")) for number in (1, 2)]
+    code, _, err = run("compare", *older, "--otava")
+    assert (code, err) == (0, "the runs differ in options: a change point may come from that\n")
     fast = keep("fast", made(1, 1, options="--users 50"))
     code, out, err = run("compare", *sides[0], fast, "--otava")
     assert (code, out) == (2, "")
@@ -397,6 +400,17 @@ def test_a_run_that_ended_early_is_incomplete(run: Run, change: dict[str, object
     directory.write_result({**(directory.result() or {}), **change})
     assert figures_of(directory).incomplete == why
     assert figures_of(directory).seconds == change.get("ran")
+
+
+@pytest.mark.parametrize(
+    "change", [{"engine": [1]}, {"troubles": 1}, {"ran": "20"}, {"workers": 1}, {"exit_code": "0"}], ids=str
+)
+def test_a_verdict_changed_by_hand_is_refused_in_one_line(run: Run, change: dict[str, object]) -> None:
+    directory = made().keep(Path("made"))
+    directory.write_result({**(directory.result() or {}), **change})
+    code, out, err = run("compare", directory.path, "--with", directory.path)
+    ((name, value),) = change.items()
+    assert (code, out, err) == (2, "", f"{directory.path}/result.json: is damaged: its {name} must not be {value!r}\n")
 
 
 def test_a_run_whose_files_are_cut_or_missing_is_incomplete(run: Run) -> None:

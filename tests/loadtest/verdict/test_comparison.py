@@ -264,6 +264,8 @@ def test_an_incomplete_run_leaves_everything_open() -> None:
     assert (found.exit_code, found.gates[0].line) == (4, "not judged")
     assert found.line == f"inconclusive: {slow[4].run} is incomplete: SIGTERM ended it before its time"
     assert judged(slow, side(FIVE)).exit_code == 4
+    slow[4] = replace(slow[4], seconds=0.5, environment={**ENVIRONMENT, "engines": "not recorded"})
+    assert judged(side(FIVE, seconds=20.0), slow).line.startswith(f"inconclusive: {slow[4].run} is incomplete: ")
 
 
 def test_runs_of_different_lengths_are_not_compared() -> None:
