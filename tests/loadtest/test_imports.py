@@ -12,6 +12,7 @@ from locust.argument_parser import parse_locustfile_paths
 
 from hs_drill import __main__ as commands
 from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+from hs_drill.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,14 +59,15 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(tmp_path: Path) -> N
     code = """\
 import sys
 sys.modules["pydantic"] = None
-from hs_drill.__main__ import COMMANDS, main
+from hs_drill.__main__ import main
+from hs_drill.cli import COMMANDS
 for name in COMMANDS:
-    print(name, main([name, "--help"]) if name not in ("run", "locustfile") else 2)
+    print(name, main([name, "--help"]) if name not in ("run", "completion", "locustfile") else 2)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout.splitlines() == [f"{name} 2" for name in commands.COMMANDS], done.stderr
+    assert done.stdout.splitlines() == [f"{name} 2" for name in COMMANDS], done.stderr
     told = "needs pydantic, which is not installed: pip install trio-hs-drill (in a clone: ./dev setup)\n"
-    assert done.stderr.count(told) == len(commands.COMMANDS) - 2  # `run` becomes Locust, which says it: below
+    assert done.stderr.count(told) == len(COMMANDS) - 3  # `run` becomes Locust, which says it: below
     for options in (["--help"], ["--headless", "--scenario", "mixed"]):
         code = f"""\
 import sys
@@ -97,14 +99,15 @@ sys.modules.update(dict.fromkeys({LINUX_ALONE if platform == "win32" else ()}))
 """
     code = f"""\
 {hidden}
-from hs_drill.__main__ import COMMANDS, main
+from hs_drill.__main__ import main
+from hs_drill.cli import COMMANDS
 for name in COMMANDS:
     print(name, main([name, "--help"]))
 print(main(["--help"]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stderr.splitlines(keepends=True) == [f"hs-drill {name} {told}" for name in commands.COMMANDS]
-    assert done.stdout.splitlines()[: len(commands.COMMANDS)] == [f"{name} 2" for name in commands.COMMANDS]
+    assert done.stderr.splitlines(keepends=True) == [f"hs-drill {name} {told}" for name in COMMANDS]
+    assert done.stdout.splitlines()[: len(COMMANDS)] == [f"{name} 2" for name in COMMANDS]
     assert done.stdout.endswith("\n0\n")
     for options in (["--help"], ["--headless", "--scenario", "mixed"]):
         code = f"""\

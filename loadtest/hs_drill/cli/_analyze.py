@@ -11,10 +11,10 @@ from hs_drill.report import KeptRun, junit, print_other_requests, print_summary,
 
 from ._shared import console, read_run, safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill analyze", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the run's directory, such as runs/20260131-120000-mixed")
     parser.add_argument(
@@ -23,7 +23,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON instead")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write the HTML report into this file")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write the expectations as JUnit XML into this file")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     return safely(lambda: _analyze(options))
 
 

@@ -14,10 +14,10 @@ from hs_drill.verdict import obstacles_to
 
 from ._shared import read_figures, safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill baseline", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     save = commands.add_parser("save", help="keep the figures of runs")
@@ -25,7 +25,11 @@ def main(arguments: Sequence[str]) -> int:
     save.add_argument("runs", metavar="RUN", nargs="+", help="directories of runs of one scenario, in one environment")
     save.add_argument("--baselines", metavar="DIR", type=Path, default=BASELINES, help="where baselines are (baselines)")
     save.add_argument("--force", action="store_true", help="replace the baseline if it exists")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     return safely(lambda: _save(options))
 
 

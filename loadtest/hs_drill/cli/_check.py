@@ -39,18 +39,22 @@ from ._check_table import audit_in_words, column_rows, operation_rows, table_in_
 from ._live_tables import read_table
 from ._shared import console, safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 MAX_MOMENTS = 60
 NO_MIX = "none: users are classes of Python code"
 """Lines of faults in the timeline: a fault that flaps for an hour would have thousands."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill check", description=__doc__)
     parser.add_argument("scenario", metavar="SCENARIO", help="the YAML file, or the name of a shipped scenario")
     parser.add_argument("--servers", metavar="SERVERS", help=SERVERS_HELP)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     return safely(lambda: _check(options.scenario, options.servers))
 
 

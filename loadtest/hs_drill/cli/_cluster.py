@@ -42,7 +42,7 @@ from ._cluster_text import cluster_line, print_cluster, table_of
 from ._own_servers import ask_own_servers, exit_code, print_rehearsal
 from ._shared import console, safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 NOT_REPLICATED = 1
 NOT_TESTED = 2
@@ -53,12 +53,12 @@ ROWS = 1000
 
 
 def main(arguments: Sequence[str]) -> int:
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], Awaitable[int]] = options.run
     return safely(lambda: _carry_out(command, options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill cluster", description=__doc__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

@@ -22,10 +22,10 @@ from ._compare_pair import compare_pair
 from ._compare_text import print_comparison, write_markdown
 from ._shared import console, read_figures, read_run, safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "hs-drill compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,6 +56,11 @@ def main(arguments: Sequence[str]) -> int:
     form.add_argument(
         "--otava", action="store_true", help="print the runs as CSV for Apache Otava instead, which finds change points"
     )
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     sides = options.others is not None or options.baseline is not None
     if options.otava:

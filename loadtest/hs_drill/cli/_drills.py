@@ -29,7 +29,7 @@ from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_
 
 from ._shared import safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 MARGIN_SECONDS = 600.0
 """How long a run may take beyond its load, to start servers, heal, read back and judge."""
@@ -48,7 +48,7 @@ class _Drill:
         return any(fault.needs_mariadb for fault in self.scenario.faults)
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill drills", description=__doc__)
     parser.add_argument(
         "scenarios",
@@ -62,7 +62,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--server-version", metavar="VERSION", help=VERSION_HELP)
     parser.add_argument("--times", metavar="N", type=_positive, default=1, help="how often to run each")
     parser.add_argument("--list", action="store_true", help="list the scenarios with their stated exit codes, and run none")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     if options.list:
         return safely(lambda: _list(options.scenarios))
     given = {"kind": options.cluster, "version": options.server_version}

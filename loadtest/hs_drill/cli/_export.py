@@ -24,7 +24,7 @@ from ._export_jepsen import WORKLOADS, Held, HeldBy, JepsenHistory
 from ._export_tables import FIELDS, TABLES, complete_state, table_rows, write_csv, write_json_lines
 from ._shared import safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 QUIET_SECONDS = 2.0
 """Until the first line about the progress, and between two of them."""
@@ -37,7 +37,7 @@ class _NoExportError(Exception):
     """What was asked for cannot be exported; one line for the user."""
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill export", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the run's directory, such as runs/20260131-120000-mixed")
     parser.add_argument("--format", required=True, choices=["edn", "jsonl", "csv"], help="edn is what Jepsen's checkers read")
@@ -46,6 +46,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--row", type=int, metavar="N", help="only operations of this row; of edn, values without its number")
     parser.add_argument("--output", metavar="FILE", help="write into this file; - or nothing: to the terminal or a pipe")
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.format == "edn" and options.table:
         parser.error("--table is of --format jsonl and csv; of edn say --workload")

@@ -25,19 +25,23 @@ from ._init_scenario import NotNumberedError, scenario_text
 from ._live_tables import ask_servers, writer_of
 from ._shared import safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 ROWS_READ = 1000
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill init", description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--from", dest="table", metavar="DB.TABLE", help="a table on your servers, such as shop.products")
     which.add_argument("--example", metavar="NAME", help="a shipped scenario, such as shop")
     parser.add_argument("--servers", metavar="SERVERS", help=f"with --from. {SERVERS_HELP} Only the writer is asked.")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write it into this file, which must not exist yet")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     return safely(lambda: _init(options))
 
 

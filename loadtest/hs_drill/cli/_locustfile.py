@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from hs_drill._shipped import locustfile
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser("hs-drill locustfile", description=__doc__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    argparse.ArgumentParser("hs-drill locustfile", description=__doc__).parse_args(arguments)
+    make_parser().parse_args(arguments)
     print(locustfile())
     return 0

@@ -25,12 +25,12 @@ from hs_drill.store import BeforeImage, BeforeImageError, RunDirectory
 
 from ._shared import safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 NOT_AS_BEFORE = 1
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("hs-drill restore", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="the run's directory, such as runs/20260131-120000-mine")
     parser.add_argument("--servers", metavar="SERVERS", help=f"{SERVERS_HELP} By default, those of the scenario.")
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--out-of-order", action="store_true", help="put it back although a later run of the same table was not put back"
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = make_parser().parse_args(arguments)
     return safely(lambda: _restore(options))
 
 

@@ -16,16 +16,21 @@ from collections.abc import Sequence
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 
-def main(arguments: Sequence[str]) -> int:
+def make_parser() -> argparse.ArgumentParser:
     usage = "hs-drill run SCENARIO [LOCUST OPTIONS]"
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("hs-drill run", usage=usage, description=__doc__, formatter_class=form)
+    parser.add_argument("scenario", metavar="SCENARIO", help="a YAML file, or the name of a shipped scenario")
+    return parser
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = make_parser()
     if not arguments or arguments[0] in ("-h", "--help"):
-        parser.parse_args(arguments[:1])
-        parser.error("name a scenario first: a YAML file or a shipped one")
+        parser.parse_args(arguments[:1])  # ends
     name, *options = arguments
     if name.startswith("-"):
         parser.error(f"the scenario comes first, and Locust's options after it: not {name!r}")

@@ -10,11 +10,15 @@ from hs_drill.scenario import scenario_schema
 
 from ._shared import safely
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
+
+
+def make_parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser("hs-drill schema", description=__doc__)
 
 
 def main(arguments: Sequence[str]) -> int:
-    argparse.ArgumentParser("hs-drill schema", description=__doc__).parse_args(arguments)
+    make_parser().parse_args(arguments)
     return safely(_print)
 
 

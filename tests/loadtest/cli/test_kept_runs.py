@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from hs_drill import __main__ as commands
 from hs_drill._cluster import Cluster, Server
 from hs_drill.audit import _progress
+from hs_drill.cli import COMMANDS
 from hs_drill.report._terminal import print_verdict
 from hs_drill.report._words import EXIT_CODES, expectations, quantity
 from hs_drill.scenario import parse_scenario
@@ -378,12 +378,12 @@ def test_quantities_have_their_units(name: str, value: float | None, words: str)
 
 
 def test_an_unknown_command_is_one_line_and_exit_code_2(run: Run) -> None:
-    assert run("nope") == (2, "", f"no such command: 'nope'; the commands are {', '.join(commands.COMMANDS)}\n")
+    assert run("nope") == (2, "", f"no such command: 'nope'; the commands are {', '.join(COMMANDS)}\n")
     assert run()[0] == 2
     code, out, _ = run("--help")
     assert code == 0
-    assert all(name in out for name in commands.COMMANDS)
-    for name in commands.COMMANDS:
+    assert all(name in out for name in COMMANDS)
+    for name in COMMANDS:
         assert run(name, "--help")[0] == 0
 
 

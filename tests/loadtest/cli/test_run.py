@@ -37,7 +37,7 @@ def test_a_shipped_scenario_has_a_name_in_any_folder(
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ([], "hs-drill run: error: name a scenario first: a YAML file or a shipped one"),
+        ([], "hs-drill run: error: the following arguments are required: SCENARIO"),
         (["-t", "1m", "mixed"], "hs-drill run: error: the scenario comes first, and Locust's options after it: not '-t'"),
     ],
 )
