@@ -7,7 +7,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
@@ -16,8 +15,6 @@ import trio
 
 from hs_drill._cluster import Cluster, ClusterError
 from hs_drill.sandbox import has_image, open_container_engine
-from hs_drill.sandbox._sandbox import Sandbox
-from hs_drill.servers import _processes
 from hs_drill.servers._processes import Installation, find_installation
 from tests.support.amount import amount
 from tests.support.server_version import containers_instead
@@ -123,21 +120,12 @@ def _no_process_unless_marked(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_data_directory() -> Iterator[None]:
-    """Create the data directory that MariaDB servers copy once, not once for each cluster: that takes half of a start."""
-    make, made = _processes._make_template, Path(tempfile.mkdtemp(prefix="trio-hs-test-template-"))
-
-    async def make_once(sandbox: Sandbox, installation: Installation) -> Path:
-        template = made / "template"
-        if not template.exists():
-            partial = made / "partial"
-            shutil.copytree(await make(sandbox, installation), partial, dirs_exist_ok=True)
-            partial.rename(template)
-        return template
-
+    """Create the data directory that MariaDB servers copy once, not once for each run, and keep none from earlier tests."""
+    kept = tempfile.mkdtemp(prefix="trio-hs-test-templates-")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_processes, "_make_template", make_once)
+        patch.setenv("HS_DRILL_CACHE", kept)
         yield
-    shutil.rmtree(made)
+    shutil.rmtree(kept)
 
 
 @pytest.fixture(scope="session")

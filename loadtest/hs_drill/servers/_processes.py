@@ -31,6 +31,7 @@ from ._mariadbd import (
     reason_in,
 )
 from ._server_process import ServerProcess, read_log
+from ._template_cache import keep_template, kept_template
 
 # --- The installation ------------------------------------------------------------------------------------------------
 
@@ -100,8 +101,18 @@ class _Plan:
     settings: Settings
 
 
+async def _template(sandbox: Sandbox, installation: Installation) -> Path:
+    """The data directory of which each server gets a copy: creating one costs more than all the copies."""
+    made_by = (installation.install_db, installation.mariadbd, installation.version, REDO_SIZE)
+    kept = await trio.to_thread.run_sync(kept_template, *made_by)
+    if kept is None:
+        made = await _make_template(sandbox, installation)
+        await trio.to_thread.run_sync(keep_template, made, *made_by)
+        return made
+    return kept
+
+
 async def _make_template(sandbox: Sandbox, installation: Installation) -> Path:
-    """Create the data directory of which each server gets a copy: creating one costs more than all the copies."""
     template, log = sandbox.directory / "template", sandbox.directory / "template.log"
     # Without --user: with it, as root, the script also changes the owner of a system directory. With --force it does not look
     # up this machine's name.
@@ -119,9 +130,11 @@ async def _make_template(sandbox: Sandbox, installation: Installation) -> Path:
     )
     with trio.move_on_after(START_SECONDS):
         await until_ended(process)
-        if process.returncode == 0:
-            return template
-        raise ClusterError(f"{installation.install_db} failed: {reason_in(read_log(log))}")
+        if process.returncode != 0:
+            raise ClusterError(f"{installation.install_db} failed: {reason_in(read_log(log))}")
+        # Views of performance_schema, which is off: half of all files that each server would copy.
+        await trio.to_thread.run_sync(partial(shutil.rmtree, template / "sys", ignore_errors=True))
+        return template
     raise ClusterError(f"{installation.install_db} took more than {START_SECONDS:.0f} s: {reason_in(read_log(log))}")
 
 
@@ -191,7 +204,7 @@ async def open_mariadb(
 
     async with open_sandbox(account, progress) as sandbox:
         progress("creating a data directory")
-        plan = _Plan(sandbox, installation, await _make_template(sandbox, installation), settings)
+        plan = _Plan(sandbox, installation, await _template(sandbox, installation), settings)
         processes = {name: _Process(plan, name, number) for number, name in enumerate(names, 1)}
         cluster = Cluster("mariadb", why, installation.version, (), write_databases=write_databases, replication=replication)
         cluster = await bring_up(cluster, processes, sandbox.reserve_port, progress)

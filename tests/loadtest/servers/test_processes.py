@@ -27,8 +27,6 @@ from tests.loadtest.support.locust_process import ROOT
 from tests.loadtest.support.servers import handlersocket, insert, left_behind, read, soon
 from tests.support.patience import patience
 
-MAKE_TEMPLATE = _processes._make_template
-"""As it is, before tests/conftest.py has it make only one."""
 COLUMNS = "id INT NOT NULL PRIMARY KEY, v VARCHAR(20) NOT NULL"
 
 
@@ -186,7 +184,7 @@ async def test_nothing_is_left_after_a_cancellation_though_a_server_is_paused(te
 async def test_nothing_is_left_when_the_start_is_cancelled(
     temporary: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_processes, "_make_template", MAKE_TEMPLATE)
+    monkeypatch.setenv("HS_DRILL_CACHE", "")  # or nothing would be created
     with trio.CancelScope() as scope:
 
         def progress(line: str) -> None:
