@@ -33,9 +33,15 @@ CLIENT_NEEDS = {"trio-hs", "trio", "outcome", "attrs", "idna", "sniffio", "sorte
 TABLE = {
     "database": "cars",
     "name": "trucks",
-    "columns": {"id": "INT NOT NULL", "company": "VARCHAR(40) NOT NULL", "model": "VARCHAR(40) NOT NULL"},
+    "columns": {
+        "id": "INT NOT NULL",
+        "company": "VARCHAR(40) NOT NULL",
+        "model": "VARCHAR(40) NOT NULL",
+        "mileage": "INT NOT NULL DEFAULT 0",
+        "note": "VARCHAR(100) NULL",
+    },
     "primary_key": ["id"],
-    "indexes": {"by_company": ["company"]},
+    "indexes": {"by_company": ["company", "model"]},
 }
 
 
@@ -221,7 +227,7 @@ def check_client(work: Path, wheel: Path, readme: str) -> None:
             printed = run(bin_ / "python", "-c", program, cwd=work).splitlines()
         finally:
             process.terminate()
-    if not printed or printed[0] != "{'id': '1', 'company': 'Scania', 'model': 'G400'}":
+    if not printed or printed[0] != "{'id': '1', 'company': 'Scania', 'model': 'G400', 'note': None}":
         fail(f"the README's example printed {printed}")
     say(f"the README's example ran against the test server and printed {len(printed)} lines")
 

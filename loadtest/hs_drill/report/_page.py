@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 import yaml
 
-from hs_drill.metrics import Latencies, axis_of
+from hs_drill.metrics import axis_of
 from hs_drill.store import RunDirectory
 
 from . import _charts as charts
@@ -33,15 +32,15 @@ from ._sections import (
     servers_section,
 )
 from ._shapes import result_class, row_heading, section, table
+from ._tiles import tiles
 from ._told import Told, without_first
-from ._words import RESULTS, exit_code_of, longest_outage, quantity
+from ._words import RESULTS, exit_code_of, quantity
 
 __all__ = ["render", "write_report"]
 
 HERE = Path(__file__).parent
 MAX_MISSED = 5
 """Expectations in the headline that do not hold. The table of expectations has all."""
-AUDIT_TILES = {"lost": "writes lost", "applied_twice": "applied twice", "split_brain": "split brain"}
 
 
 def write_report(directory: RunDirectory, result: dict[str, Any], path: Path | None = None) -> Path:
@@ -77,7 +76,7 @@ def render(run: KeptRun) -> str:
             _header(run),
             el(
                 "main",
-                _tiles(run),
+                *tiles(run),
                 _expectations(run),
                 timeline_section(back, views),
                 operations_section(run),
@@ -153,53 +152,6 @@ def _gravity(judged: dict[str, Any]) -> tuple[bool, bool]:
     return judged["result"] != "miss", not judged["audit"]
 
 
-def _tiles(run: KeptRun) -> Element:
-    everything = Latencies()
-    for operation in run.run_totals.operations.values():
-        everything.add(operation.ok)
-    failures = run.run_totals.failures
-    count = everything.count + failures
-    rate = everything.count / run.run_totals.seconds if run.run_totals.seconds else 0
-    struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
-    checks, outage = run.checks or {}, longest_outage(run.result.get("outages", {}))
-    tiles: list[tuple[str, str, str]] = [
-        *((what, _count_or_result(checks[name]), "") for name, what in AUDIT_TILES.items() if name in checks),
-        ("failures", f"{failures:,}", f" {failures / count * 100:.3g} %" if failures else ""),
-        *([("not started", f"{run.run_totals.not_started:,}", "")] if run.scenario.load.open else []),
-        *_recovered(run),
-        *([("without any success", f"{outage:.2f}", " s")] if outage is not None else []),
-        ("faults struck", f"{struck} of {len(run.faults)}", ""),
-        ("operations", f"{count:,}", ""),
-        ("throughput", f"{rate:,.0f}", " /s"),
-        *(
-            (f"latency {name}", _ms(everything, percent), " ms")
-            for name, percent in (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9))
-        ),
-    ]
-    shown = [el("div", el("dt", name), el("dd", value, el("small", unit) if unit else None)) for name, value, unit in tiles]
-    return el("dl", shown, class_="tiles")
-
-
-def _count_or_result(check: dict[str, Any]) -> str:
-    return check["verdict"] if check["verdict"] in ("unknown", "not applicable") else f"{check['count']:,}"
-
-
-def _recovered(run: KeptRun) -> Iterable[tuple[str, str, str]]:
-    """The longest recovery from a fault."""
-    times = [one.steady for one in run.recoveries()]
-    known = [time for time in times if time is not None]
-    if times:
-        yield (
-            ("longest recovery", f"{max(known):.2f}", " s")
-            if len(known) == len(times)
-            else ("longest recovery", "not seen", "")
-        )
-
-
-def _ms(latencies: Latencies, percent: float) -> str:
-    return f"{latencies.percentile(percent) / 1000:,.2f}" if latencies.count else "-"
-
-
 def _expectations(run: KeptRun) -> Element:
     judged = run.result["expectations"]
     if not judged:
@@ -216,7 +168,9 @@ def _expectations(run: KeptRun) -> Element:
         )
         for one in sorted(judged, key=lambda one: order.index(one["result"]))
     ]
-    return section("Expectations", table(["result", "expectation", "#measured", "#limit", "how it was judged"], rows))
+    whole = section("Expectations", table(["result", "expectation", "#measured", "#limit", "how it was judged"], rows))
+    whole.set("class", "expectations")
+    return whole
 
 
 def _environment(run: KeptRun) -> Element:

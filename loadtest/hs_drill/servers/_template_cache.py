@@ -1,7 +1,7 @@
-"""Empty data directories, kept from one run for the next: `mariadb-install-db` takes seconds, because it waits for the disk.
+"""Empty data directories, kept from one run for the next: `mariadb-install-db` takes about a second, and longer on a slow disk.
 
 They are in the directory that HS_DRILL_CACHE names, by default `hs-drill` in the user's cache directory (XDG_CACHE_HOME, or
-~/.cache); an empty HS_DRILL_CACHE keeps none. One for each installed MariaDB takes about 30 MB. They hold no data and no
+~/.cache); an empty HS_DRILL_CACHE keeps none. One for each installed MariaDB takes about 50 MB. They hold no data and no
 secrets, and may be deleted at any time. Where this cannot be written, each run makes its own.
 """
 

@@ -262,3 +262,13 @@ def test_ten_minutes_of_seven_operations_stay_below_a_megabyte(tmp_path: Path) -
     report = report_of(directory)
     # Seven operations and all of them, 600 points each.
     assert 300_000 < report.stat().st_size < 1_000_000
+
+
+def test_figures_stand_in_two_rows_and_one_that_was_missed_is_marked(tmp_path: Path) -> None:
+    made = HandMade(scenario=SCENARIO.replace("expect:\n", "expect:\n  throughput: 1000000\n"))
+    source = page_of(made, tmp_path).source
+    rows = re.findall(r'<dl class="tiles" aria-label="(\w+)">(.*?)</dl>', source, re.DOTALL)
+    assert [name for name, _ in rows] == ["Safety", "Speed"]
+    marked = [re.findall(r'<div class="miss"><dt>(.*?)</dt>', row) for _, row in rows]
+    assert "✗ throughput" in marked[1], marked
+    assert "<dt>operations</dt>" in rows[1][1]

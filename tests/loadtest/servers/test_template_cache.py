@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hs_drill.servers import _processes
+from hs_drill.servers._mariadbd import REDO_SIZE
 from hs_drill.servers._processes import Installation
 from hs_drill.servers._template_cache import STALE_SECONDS, keep_template, kept_template
 
@@ -106,5 +107,5 @@ async def test_the_second_run_creates_none(cache: Path, program: str, template: 
     sandbox: Any = None
     installation = Installation(program, program, Path("/"), "10.11")
     assert await _processes._template(sandbox, installation) == template
-    assert await _processes._template(sandbox, installation) == kept_template(program, program, "10.11", _processes.REDO_SIZE)
+    assert await _processes._template(sandbox, installation) == kept_template(program, program, "10.11", REDO_SIZE)
     assert len(made) == 1
