@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, get_origin, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Any, NotRequired, Union, get_origin, get_type_hints, is_typeddict
 
 from ._dispatch import Make, Row
 from ._protocol import shown
@@ -23,8 +23,11 @@ __all__ = ["R", "check_row", "maker_of"]
 
 def check_row(row: object) -> None:
     """Raises TypeError for what can make no rows. It is hashed, because a Manager remembers its tables by their arguments."""
-    if row is not None and (not callable(row) or not isinstance(row, Hashable)):
+    if row is not None and (not callable(row) or not isinstance(row, Hashable) or get_origin(row) is Union):
         raise TypeError(f"row must be dict, a class or a function, which can be hashed, not {shown(row)}")
+    for function in (row, getattr(type(row), "__call__", None)):  # noqa: B004  (the method is looked at, not whether it is there)
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"row: {shown(row)} is async, and nobody would await it; give a function that returns the row")
 
 
 def maker_of(row: Callable[..., Any], fields: Sequence[str]) -> Make:

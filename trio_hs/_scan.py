@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeAlias
 
 from ._columns import Column, KeyPart, Keyset, RawToken, TypedCodec, extreme
 from ._counted import counted
-from ._dispatch import Dispatcher, Make, Shape, flat
+from ._dispatch import Dispatcher, Make, Shape, flat, made
 from ._protocol import MAX_ROWS, Filter, FindOperation, Index, Ordered, find_tail, located, shown, value_list
 from ._row_types import R
 
@@ -229,7 +229,7 @@ class Scan(Generic[R]):
 
     def _split(self, values: list[Any], index: Index) -> list[tuple[Any, Values]]:
         found = list(zip(*[iter(values)] * index.width, strict=True))
-        return list(zip(map(self._make, found), found, strict=True))  # `make` takes as many values as there are fields
+        return list(zip(made(self._make, found), found, strict=True))  # `make` takes as many values as there are fields
 
     def _take(self, rows: list[tuple[Any, Values]]) -> None:
         if rows:

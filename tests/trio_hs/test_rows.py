@@ -6,14 +6,14 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, NotRequired, TypedDict, TypeVar
+from typing import Any, Generic, NamedTuple, NotRequired, Optional, TypedDict, TypeVar
 
 import pytest
 import trio
 
 from tests.trio_hs.support.clients import IDS
 from tests.trio_hs.support.fake import FakeServer
-from trio_hs import Column, Columns, Manager, open_manager
+from trio_hs import Column, Columns, ConnectionError, Manager, ProtocolError, open_manager
 from trio_hs._dispatch import remade
 from trio_hs.testing import Table, open_server
 
@@ -142,6 +142,40 @@ async def test_what_the_row_raises_goes_to_the_caller(hs: Manager) -> None:
     assert await table.find(">", [3], 2) == ["4", "5"]
 
 
+@pytest.mark.parametrize("error", [ConnectionError("mine"), ProtocolError("mine"), StopIteration("mine")], ids=repr)
+async def test_no_error_of_the_row_is_taken_for_one_of_the_server_or_for_the_end_of_the_rows(
+    hs: Manager, error: Exception
+) -> None:
+    calls = []
+
+    def refuse(id: Any, n: Any) -> Any:
+        calls.append(id)
+        if int(id) == 3:
+            raise error
+        return id
+
+    table = hs.table("d", "t", FIELDS, columns=COLUMNS, row=refuse)
+    plain = hs.table("d", "t", FIELDS, row=dict)
+    calls_of: list[tuple[Callable[[], Any], list[int]]] = [
+        (lambda: table.get(3), [3]),
+        (lambda: table.get_many([2, 3]), [2, 3]),
+        (lambda: table.find(">=", [1], 9), [1, 2, 3]),
+        (lambda: table.scan(9).page(), [1, 2, 3]),
+        (lambda: table.update("=", [3], [3, 5], return_original=True), [3]),
+        (lambda: table.delete(">=", [1], 9, return_original=True), [1, 2, 3]),
+    ]
+    for call, made in calls_of:
+        calls.clear()
+        with pytest.raises((type(error), RuntimeError)) as caught:
+            await call()
+        assert error in (caught.value, caught.value.__cause__)
+        assert calls == made  # once
+    assert await plain.find(">=", [1], 1) == [{"id": "10", "n": None}]  # all nine are gone, as asked for
+    statistics = hs.statistics()
+    assert statistics.retries == 0
+    assert [server.connected for server in (*statistics.readers, *statistics.writers)] == [1, 1]
+
+
 class Unhashable:
     __hash__ = None  # type: ignore[assignment]
 
@@ -155,6 +189,15 @@ def other_names(id: str, m: str, k: str = "") -> str:
 
 def by_position(id: str, /, **more: str) -> str:
     return id
+
+
+async def awaited(id: str, n: str) -> str:
+    return id
+
+
+class Awaited:
+    async def __call__(self, id: str, n: str) -> str:
+        return id
 
 
 class Short(TypedDict):
@@ -177,6 +220,9 @@ REFUSED: dict[Any, str] = {
     tuple: "row: tuple must take by name the fields id, n; it does not take id, n",
     5: "row must be dict, a class or a function, which can be hashed, not 5",
     str: "row: str ",
+    awaited: "row: <function awaited",
+    Awaited(): "row: <tests.trio_hs.test_rows.Awaited object",
+    Optional[Pair]: "row must be dict, a class or a function, which can be hashed, not",  # noqa: UP045  (the older form)
 }
 
 

@@ -3,7 +3,7 @@
 from ._dispatcher import Dispatcher
 from ._many import get_many, insert_many
 from ._retry import RetryPolicy, policy_of
-from ._rows import Make, Row, Shape, flat, named, remade, shaped
+from ._rows import Make, Row, Shape, flat, made, named, remade, shaped
 from ._turns import encoded_in, in_turns
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "get_many",
     "in_turns",
     "insert_many",
+    "made",
     "named",
     "policy_of",
     "remade",

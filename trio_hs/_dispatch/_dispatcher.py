@@ -22,7 +22,7 @@ from .._protocol import (
 from ..exceptions import ConnectionError, HandlerSocketError, OperationalError, ProtocolError
 from ._hedge import hedged
 from ._retry import Attempts, RetryPolicy
-from ._rows import Shape, flat
+from ._rows import RowFailed, Shape, flat
 from ._turns import in_turns
 
 T = TypeVar("T")
@@ -78,6 +78,8 @@ class Dispatcher:
                     if shape is not None or len(line) > self.codec.slice_bytes:
                         return await self.parsed(line, index, shape)
                     return parse_values(line, index, self.codec)
+                except RowFailed as failed:
+                    raise failed.error from failed.error.__cause__
                 except ProtocolError as error:
                     if first.error(line) is None:
                         garbled(first, index, operation, error, changes=False)
@@ -127,6 +129,8 @@ class Dispatcher:
                     if shape is None:
                         return parse_number(first.answers[0])
                     return await self.parsed(first.answers[0], index, shape)
+                except RowFailed as failed:
+                    raise failed.error from failed.error.__cause__
                 except ProtocolError as error:
                     garbled(first, index, operation, error, changes=True)
         return await self._write(index, tail, operation, shape, repeat, first)
@@ -163,8 +167,7 @@ class Dispatcher:
 
         Args:
           parse: raises OperationalError for a refusal, and ProtocolError for a malformed answer, which ends the connection.
-          changes: whether the lines change data, so that an attempt without an answer leaves a doubt.
-          repeat: whether to try again even then.
+          changes: whether the lines change data, so that an attempt without an answer leaves a doubt; ``repeat`` tries again.
           first: an attempt that was made already, at ``since``.
           patience: the rest of the time to wait for a usable server, if the operation has used some of it.
           partial: whether ``parse`` takes a failed request of which some lines were answered.
@@ -177,11 +180,12 @@ class Dispatcher:
         while True:
             request, first = first, None
             try:
-                if request is None:
-                    request = await self._attempt(pool, index, tails, operation, changes, patience)
+                request = request or await self._attempt(pool, index, tails, operation, changes, patience)
                 if request.failure is None:
                     return await parse(request)
                 error = failure_of(request, index, operation, changes=changes)
+            except RowFailed as failed:
+                raise failed.error from failed.error.__cause__
             except ConnectionError as exc:  # no server was usable
                 error = ConnectionError(f"{operation} {index.db}.{index.table}: {exc}", server=exc.server)
             except ProtocolError as exc:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from .._protocol import SLICE_VALUES, Codec, Index, Slices, parse_each, parse_values, rows_in_slices
+from ..exceptions import HandlerSocketError
 
 #: A row: its fields and their values, in the order that was asked for. ``dict(row)`` makes it a dict.
 Row: TypeAlias = list[tuple[str, Any]]
@@ -30,9 +31,29 @@ def named(values: list[Any], index: Index) -> list[Row]:
     return list(map(list, zip(*[pairs] * index.width, strict=True)))
 
 
+class RowFailed(Exception):
+    """``error`` was raised by the caller's own code, when it made a row. Nothing is wrong with the request."""
+
+    def __init__(self, error: HandlerSocketError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def made(make: Make, rows: Iterable[Sequence[Any]]) -> list[Any]:
+    """What ``make`` makes of each row.
+
+    Raises RowFailed for a HandlerSocketError of ``make``: a ConnectionError would send the request again, and a ProtocolError
+    would end the connection.
+    """
+    try:
+        return [make(row) for row in rows]  # not map(): a StopIteration of `make` would end the rows as if there were no more
+    except HandlerSocketError as error:
+        raise RowFailed(error) from None
+
+
 def shaped(make: Make) -> Shape:
     """The shape of rows that ``make`` makes."""
-    return lambda values, index: list(map(make, zip(*[iter(values)] * index.width, strict=True)))
+    return lambda values, index: made(make, zip(*[iter(values)] * index.width, strict=True))
 
 
 def remade(rows: list[Any], make: Make) -> Slices[list[Any]]:
