@@ -7,6 +7,7 @@ import ipaddress
 import keyword
 import re
 import textwrap
+import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,7 @@ class _Module:
         self.names: dict[tuple[str, str], tuple[str, str]] = {}
         for one in descriptions:
             words = re.sub(r"\W", "_", f"{one.db}_{one.table}" if tables[one.table] > 1 else one.table)
+            words = unicodedata.normalize("NFKC", words)  # as Python reads names
             name = _identifier(words.upper())
             kind = _identifier("".join(word[:1].upper() + word[1:] for word in words.split("_")))
             self.names[one.db, one.table] = name, f"{kind}Row" if kind in (name, "Column", "Columns", "Decimal") else kind
@@ -84,7 +86,7 @@ class _Module:
     def _dataclass(self, name: str, description: Description) -> list[str]:
         """The class for the rows of a table with its usual fields."""
         columns = [column for column in description.columns if not column.invisible and not column.generated]
-        strange = [column.name for column in columns if not column.name.isidentifier() or keyword.iskeyword(column.name)]
+        strange = [column.name for column in columns if not _is_field(column.name)]
         if strange or not columns:
             why = f"{strange[0]} cannot be the name of a field" if strange else "it has no fields"
             return _comment(f"No class for the rows of {description.db}.{description.table}: {why}.")
@@ -117,6 +119,13 @@ class _Module:
 def _identifier(name: str) -> str:
     name = f"_{name}" if not name or name[0].isdigit() else name
     return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _is_field(name: str) -> bool:
+    """Whether a class may have a field of exactly this name. Python mangles names that begin with two underscores, and reads
+    characters such as ``µ`` and ``ﬁ`` in code as others (NFKC), so that the field would not have the column's name."""
+    is_name = name.isidentifier() and not keyword.iskeyword(name)
+    return is_name and not name.startswith("__") and unicodedata.normalize("NFKC", name) == name
 
 
 def _warnings(description: Description) -> list[str]:

@@ -93,3 +93,18 @@ def test_names_that_collide() -> None:
     assert "Class" not in names
     source, names = module_of(("9", [Column("id", "int"), Column("class", "int", invisible=True)]))
     assert list(get_type_hints(names["_9Row"])) == ["id"]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["µ", "ﬁ", "__secret", "__init__"])
+def test_no_class_has_a_field_that_python_would_name_otherwise(name: str) -> None:
+    """As ``μ`` and ``fi``, or with the name of the class in front. ``row=`` would refuse the class."""
+    source, names = module_of(("t", [Column("id", "int"), Column(name, "int")]))
+    assert f"# No class for the rows of d.t: {name} cannot be the name of a field." in source
+    assert [column.name for column in names["T"]] == ["id", name]
+
+
+@pytest.mark.process
+def test_tables_whose_names_python_takes_as_equal() -> None:
+    with pytest.raises(describing.DescribeError, match="two of these tables would be called FI"):
+        module_of(("ﬁ", [Column("id", "int")]), ("fi", [Column("id", "int")]))
