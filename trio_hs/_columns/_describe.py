@@ -151,10 +151,8 @@ class _Reader:
             "SELECT partition_name FROM information_schema.partitions"
             " WHERE table_schema = %s AND table_name = %s AND partition_name IS NOT NULL"
         )
-        if len(partitions) > 1:
-            raise DescribeError(
-                f"{self.name} has {len(partitions)} partitions: a lookup that concerns several of them kills the server"
-            )
+        if partitions:
+            raise DescribeError(f"{self.name} is partitioned: a lookup other than by the whole primary key may kill the server")
         self.engine = engine
 
     def _columns(self, checks: Mapping[str, str]) -> list[Column]:
@@ -204,6 +202,11 @@ class _Reader:
                 raise DescribeError(
                     f"{self.name} has the long unique key {name} (UNIQUE on {column}, kept as a hash): an insert or update"
                     " through HandlerSocket kills the server"
+                )
+            if kind == "HASH" and name not in indexes:
+                self.warnings.append(
+                    f"Index {name} is a HASH index, which has no order: look rows up with = only. Ranges and scans through it"
+                    " miss rows."
                 )
             if kind in ("FULLTEXT", "SPATIAL"):
                 self.warnings.append(f"Index {name} is left out: HandlerSocket finds nothing through a {kind} index.")

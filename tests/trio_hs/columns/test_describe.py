@@ -174,6 +174,26 @@ async def test_describe_warns_of_what_writes_bypass(sql: Any, arguments: list[st
 
 
 @pytest.mark.mariadb
+async def test_describe_warns_of_an_index_without_an_order(
+    sql: Any, arguments: list[str], cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await sql(
+        f"CREATE TABLE {DATABASE}.hash_ (id INT PRIMARY KEY, n INT NOT NULL, KEY tree (n, id) USING BTREE) ENGINE=MEMORY",
+        f"INSERT INTO {DATABASE}.hash_ VALUES (1, 1), (2, 2)",
+    )
+    source, columns = described(arguments, "hash_", capsys)
+    assert "# Mind: Index PRIMARY is a HASH index, which has no order: look rows up with = only." in source
+    assert source.count("# Mind: ") == 1
+    async with manager(cluster) as hs:
+        by_hash = hs.table(DATABASE, "hash_", ["id"], columns=columns, row=dict)
+        by_tree = hs.table(DATABASE, "hash_", ["id"], "tree", columns=columns, row=dict)
+        assert await by_hash.find("=", [1]) == [{"id": 1}]
+        assert await by_hash.find(">=", [1], 9) == [{"id": 1}]
+        assert await by_hash.scan().page() == []
+        assert await by_tree.find(">=", [1], 9) == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.mariadb
 async def test_describe_warns_where_the_server_shows_question_marks(
     sql: Any, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +228,7 @@ async def test_a_table_that_cannot_be_described_is_one_line_and_exit_code_2(
         f"CREATE TABLE {DATABASE}.hashed (id INT PRIMARY KEY, t TEXT, UNIQUE long_one (t))",
         f"CREATE SEQUENCE {DATABASE}.sequence_",
         f"CREATE TABLE {DATABASE}.parts (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 3",
+        f"CREATE TABLE {DATABASE}.part (id INT PRIMARY KEY) PARTITION BY HASH (id) PARTITIONS 1",
         f"CREATE TABLE {DATABASE}.place (id INT PRIMARY KEY, p POINT)",
         f"CREATE TABLE {DATABASE}.big (id INT PRIMARY KEY, s VARCHAR(3) CHARACTER SET big5)",
     )
@@ -216,7 +237,8 @@ async def test_a_table_that_cannot_be_described_is_one_line_and_exit_code_2(
         "information_schema.tables": "information_schema.tables is a view",
         f"{DATABASE}.hashed": f"{DATABASE}.hashed has the long unique key long_one",
         f"{DATABASE}.sequence_": f"{DATABASE}.sequence_ is a sequence",
-        f"{DATABASE}.parts": f"{DATABASE}.parts has 3 partitions: a lookup that concerns several of them kills the server",
+        f"{DATABASE}.parts": f"{DATABASE}.parts is partitioned: a lookup other than by the whole primary key may kill the",
+        f"{DATABASE}.part": f"{DATABASE}.part is partitioned",
         f"{DATABASE}.place": f"{DATABASE}.place: a declared table cannot have this point: column p: there is no type 'point'",
         f"{DATABASE}.big": f"{DATABASE}.big: a declared table cannot have this varchar(3): column s: has the charset 'big5'",
         f"{DATABASE}.none": f"there is no table {DATABASE}.none that {cluster.writer.admin_user} at {cluster.writer.host}:",
