@@ -12,6 +12,7 @@ from ._counted import counted
 from ._dispatch import Dispatcher, Make, Shape, flat, made
 from ._protocol import MAX_ROWS, Filter, FindOperation, Index, Ordered, find_tail, located, shown, value_list
 from ._row_types import R
+from .exceptions import DecodingError
 
 __all__ = ["Scan", "open_scan", "range_of"]
 
@@ -112,6 +113,8 @@ class Scan(Generic[R]):
         self._elsewhere = self._tied
         self._position = after
         self._given: Values | None = None
+        self._chunks = 0
+        self._remembered: list[bytes] | None = None
         self._busy = False
 
     def __repr__(self) -> str:
@@ -181,7 +184,7 @@ class Scan(Generic[R]):
     async def _request(self, limit: int) -> None:
         order = self._order
         if self._last is not None:
-            self._marks, self._last = self._marks_of(self._last), None
+            self._go_on_behind(self._marks_of(self._last))
         if self._tied:
             await self._request_rest_of_group(limit)
             return
@@ -196,6 +199,23 @@ class Scan(Generic[R]):
         if len(rows) < limit:
             self._run += 1
             self._tied = self._elsewhere and self._run < len(self._range.runs)
+
+    def _go_on_behind(self, marks: list[bytes]) -> None:
+        """Raises DecodingError if the scan goes round in circles, which it never does in an index with the declared columns.
+
+        It remembers one place, each time twice as long (Brent's algorithm), so it finds circles of any length.
+        """
+        if marks == self._remembered:
+            columns = ", ".join(part.column.name for part in self._order.parts)
+            raise DecodingError(
+                f"scan: rows of {self._index.db}.{self._index.table} come round again, which the index {self._order.name} does "
+                f"not do if it is on {columns}, as declared; describe the table anew",
+                b"\t".join(marks),
+            )
+        self._chunks += 1
+        if self._chunks & (self._chunks - 1) == 0:
+            self._remembered = marks
+        self._marks, self._last = marks, None
 
     async def _request_rest_of_group(self, limit: int) -> None:
         assert self._marks is not None

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from tests.support.patience import patience
 from tests.trio_hs.support.scans import COLUMNS, NUMBERS, identity, numbers, of, opened, row_of
-from trio_hs import Column, Columns, ConnectionError, Filter, RetryPolicy
+from trio_hs import Column, Columns, ConnectionError, DecodingError, Filter, RetryPolicy
 from trio_hs._columns import keyset
 from trio_hs._protocol import NULL
 from trio_hs.testing import Table
@@ -299,3 +300,20 @@ async def test_a_position_is_of_one_index_and_direction_and_holds_values_only() 
             with pytest.raises(ValueError, match="after is not the position of a scan"):
                 of(hs, "n").scan(equal=[1], after=order.position(marks))
         assert await of(hs).get(77) is None
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+async def test_a_scan_through_an_index_that_is_declared_otherwise_does_not_go_on_for_ever(chunk: int) -> None:
+    """Also where it takes several chunks until the same rows come again."""
+    columns = [Column("id", "int"), Column("n", "int")]
+    async with opened(Table.from_columns("d", "t", Columns(columns, {"PRIMARY": ["n", "id"]}))) as (server, hs):
+        await server.load("d", "t", [(7, 6), (8, 7), (9, 8), (6, 9), (5, 10), (5, 11)])
+        scan = hs.table("d", "t", columns=Columns(columns, {"PRIMARY": ["id", "n"]}), row=dict).scan(chunk)
+        with (
+            trio.fail_after(patience(10)),
+            pytest.raises(DecodingError, match="come round again, which the index PRIMARY does"),
+        ):
+            async for _ in scan:
+                pass
+        with pytest.raises(DecodingError, match="come round again"):
+            await scan.page()
