@@ -1,19 +1,33 @@
-"""The charts of a report, as SVG. All share one time axis, so that one moment is in the same column of every chart.
-
-Positions are in units of the viewBox. Colours, dashes and fonts come from the style sheet, by class.
-"""
+"""The charts of a report, as SVG. All share one time axis, so that one moment is in the same column of every chart."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 from hs_drill.metrics import CHARTED, Series, TimeAxis
 
+from ._frame import (
+    BOTTOM,
+    LEFT,
+    PLOT,
+    TOP,
+    WIDTH,
+    Scale,
+    ceiling,
+    decades,
+    grid,
+    labels,
+    linear,
+    log_ticks,
+    logarithmic,
+    milliseconds,
+    svg,
+    ticks,
+)
 from ._kept_run import FaultSeen, Mark
-from ._markup import Child, el
+from ._markup import el
 
 __all__ = [
     "LEFT",
@@ -28,14 +42,9 @@ __all__ = [
     "draw_throughput",
 ]
 
-WIDTH, LEFT, RIGHT = 1080, 66, 74
-PLOT = WIDTH - LEFT - RIGHT
-TOP, BOTTOM = 10, 24
 LANE = 24
 LETTER = 6.6
 """The approximate width of a letter in a label."""
-LINE = 14
-"""The least distance between labels."""
 STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
@@ -82,7 +91,7 @@ def draw_faults(back: Backdrop) -> Element | None:
         drawn.append(_beside(_lane_label(back, lane), min(edges), max(edges), y + LANE / 2 + 4))
     described = [f"{fault.name} from {back.seconds(fault.requested)} to {back.seconds(fault.ended)}" for fault in back.faults]
     described += [f"{_lane_of(mark)} at {back.seconds(mark.time)}" for mark in back.marks]
-    return _svg(
+    return svg(
         "Faults and events over time",
         "; ".join(described) + ".",
         bottom + BOTTOM,
@@ -144,40 +153,40 @@ def _beside(label: str, left: float, right: float, y: float) -> Element:
 
 def draw_throughput(back: Backdrop, series: Series, what: str) -> Element:
     height = 150
-    top = _ceiling(max(series.rate, default=0))
-    scale = _linear(top, height)
+    top = ceiling(max(series.rate, default=0))
+    scale = linear(top, height)
     area = _path(back, series.rate, scale, steps=True)
     lowest = min(series.rate, default=0)
     words = f"Between {lowest:,.0f} and {max(series.rate, default=0):,.0f} per second. {_faults_in_words(back)}"
-    return _svg(
+    return svg(
         f"Throughput of {what}",
         words,
         TOP + height + BOTTOM,
         _bands(back, height),
-        _grid(_ticks(top), scale, lambda value: f"{value:,.0f}"),
+        grid(ticks(top), scale, lambda value: f"{value:,.0f}"),
         _time_axis(back, TOP, TOP + height),
         el("path", class_="area", d=f"{area}V{TOP + height}H{LEFT}Z") if area else None,
         el("path", class_="line rate", d=area),
-        _labels([("ops/s", scale(series.rate[-1]), "rate")] if series.rate else []),
+        labels([("ops/s", scale(series.rate[-1]), "rate")] if series.rate else []),
     )
 
 
 def draw_busy(back: Backdrop, percent: Sequence[float]) -> Element:
     """How busy the load engine was, slot by slot."""
     height = 80
-    scale = _linear(max(100.0, *percent), height)
+    scale = linear(max(100.0, *percent), height)
     line = _path(back, percent, scale, steps=True)
     words = f"Between {min(percent):.0f} and {max(percent):.0f} % of the time. {_faults_in_words(back)}"
-    return _svg(
+    return svg(
         "How busy the load engine was",
         words,
         TOP + height + BOTTOM,
         _bands(back, height),
-        _grid([0.0, 50.0, 100.0], scale, lambda value: f"{value:g} %"),
+        grid([0.0, 50.0, 100.0], scale, lambda value: f"{value:g} %"),
         _time_axis(back, TOP, TOP + height),
         el("path", class_="area", d=f"{line}V{TOP + height}H{LEFT}Z"),
         el("path", class_="line rate", d=line),
-        _labels([("busy", scale(percent[-1]), "rate")]),
+        labels([("busy", scale(percent[-1]), "rate")]),
     )
 
 
@@ -185,8 +194,8 @@ def draw_latency(back: Backdrop, series: Series, what: str) -> Element:
     """On a logarithmic scale: a stall takes a thousand times as long as an answer."""
     height = 210
     values = [value for line in series.latency.values() for value in line if value is not None]
-    low, high = _decades(values)
-    scale = _logarithmic(low, high, height)
+    low, high = decades(values)
+    scale = logarithmic(low, high, height)
     lines, ends = [], []
     for percent, points in series.latency.items():
         name = percent.replace(".", "")
@@ -199,15 +208,15 @@ def draw_latency(back: Backdrop, series: Series, what: str) -> Element:
         for percent in CHARTED
         if (known := [value for value in series.latency[percent] if value is not None])
     )
-    return _svg(
+    return svg(
         f"Latency of {what}",
         f"{words or 'Nothing succeeded'}. {_faults_in_words(back)}",
         TOP + height + BOTTOM,
         _bands(back, height),
-        _grid(_log_ticks(low, high), scale, _milliseconds),
+        grid(log_ticks(low, high), scale, milliseconds),
         _time_axis(back, TOP, TOP + height),
         lines,
-        _labels(ends),
+        labels(ends),
     )
 
 
@@ -218,8 +227,8 @@ Lag = tuple[float, float, float | None, float | None]
 def draw_lags(back: Backdrop, slots: Sequence[Lag], words: str) -> Element:
     """How far stale reads were behind, on a logarithmic scale. A line at the bottom shows when reads were examined."""
     height = 150
-    low, high = _decades([lag for slot in slots for lag in slot[2:] if lag is not None])
-    scale = _logarithmic(low, high, height)
+    low, high = decades([lag for slot in slots for lag in slot[2:] if lag is not None])
+    scale = logarithmic(low, high, height)
 
     def steps(values: Iterable[tuple[float, float, float | None]]) -> str:
         return "".join(
@@ -232,36 +241,36 @@ def draw_lags(back: Backdrop, slots: Sequence[Lag], words: str) -> Element:
         for name, values in (("most", most), ("median", median))
     ]
     examined = "".join(f"M{back.x(since):.1f},{TOP + height + 3}H{back.x(until):.1f}" for since, until, *_ in slots)
-    return _svg(
+    return svg(
         "How far reads were behind",
         f"{words} {_faults_in_words(back)}",
         TOP + height + BOTTOM,
         _bands(back, height),
-        _grid(_log_ticks(low, high), scale, _milliseconds),
+        grid(log_ticks(low, high), scale, milliseconds),
         _time_axis(back, TOP, TOP + height),
         el("path", class_="line examined", d=examined),
         el("path", class_="line median", d=steps(median)),
         el("path", class_="line most", d=steps(most)),
-        _labels(ends),
+        labels(ends),
     )
 
 
 def draw_errors(back: Backdrop, series: Series, what: str) -> Element:
     height = 80
     most = max(series.errors, default=0)
-    top = _ceiling(most)
-    scale = _linear(top, height)
+    top = ceiling(most)
+    scale = linear(top, height)
     total, not_started = (_sum(back, rates) for rates in (series.errors, series.not_started))
     words = f"{total:,.0f} in all, at most {most:,.0f} per second." if total else "There were none."
     if not_started:
         words += f" Of these {not_started:,.0f} were not started in time."
     none = el("text", "no errors", class_="none", x=LEFT + PLOT / 2, y=TOP + height / 2 + 4, text_anchor="middle")
-    return _svg(
+    return svg(
         f"Errors of {what}",
         f"{words} {_faults_in_words(back)}",
         TOP + height + BOTTOM,
         _bands(back, height),
-        _grid(_ticks(top) if total else [0.0], scale, lambda value: f"{value:,.10g}"),
+        grid(ticks(top) if total else [0.0], scale, lambda value: f"{value:,.10g}"),
         _time_axis(back, TOP, TOP + height),
         el("path", class_="errors", d=_bars(back, series.errors, scale)) if total else none,
         el("path", class_="not-started", d=_bars(back, series.not_started, scale)) if not_started else None,
@@ -281,19 +290,6 @@ def _bars(back: Backdrop, rates: Sequence[float], scale: Scale) -> str:
 
 def _sum(back: Backdrop, rates: Sequence[float]) -> float:
     return sum(rate * back.axis.length(index) for index, rate in enumerate(rates))
-
-
-def _svg(title: str, words: str, height: float, *parts: Child, name: str = "") -> Element:
-    return el(
-        "svg",
-        el("title", title),
-        el("desc", words),
-        *parts,
-        viewBox=f"0 0 {WIDTH} {height:g}",
-        role="img",
-        aria_label=f"{title}. {words}",
-        class_=f"chart {name}".strip(),
-    )
 
 
 def _bands(back: Backdrop, height: float) -> list[Element]:
@@ -319,64 +315,7 @@ def _faults_in_words(back: Backdrop) -> str:
     return f"Faults: {', '.join(described)}." if described else ""
 
 
-# ---- scales
-
-Scale = Callable[[float], float]
-
-
-def _linear(top: float, height: float) -> Scale:
-    return lambda value: TOP + height * (1 - value / top)
-
-
-def _logarithmic(low: float, high: float, height: float) -> Scale:
-    return lambda value: TOP + height * (1 - math.log(max(value, low) / low) / math.log(high / low))
-
-
-def _ceiling(value: float) -> float:
-    """The next multiple of a round step."""
-    return math.ceil(round(value / _step(value), 6)) * _step(value) if value > 0 else 1.0
-
-
-def _step(top: float) -> float:
-    """The distance between the lines of a grid, so that there are three to five."""
-    power = 10.0 ** math.floor(math.log10(top))
-    return next(power * step for step in (0.2, 0.5, 1, 2) if top / (power * step) <= 5.000001)
-
-
-def _ticks(top: float) -> list[float]:
-    step = _step(top)
-    return [step * number for number in range(round(top / step) + 1)]
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Round numbers below and above all values, at least a factor of ten apart."""
-    low, high = max(min(values, default=1), 0.001), max(max(values, default=10), 0.002)
-    rounds = [10.0**power * step for power in range(-4, 9) for step in (1, 2, 5)]
-    low = max(number for number in rounds if number <= low)
-    high = min(number for number in rounds if number >= high)
-    return (low, high) if high / low >= 10 else (low, low * 10)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    steps = (1, 2, 5) if high / low <= 1000 else (1,)
-    every = [10.0**power * step for power in range(-4, 9) for step in steps]
-    return [number for number in every if low * 0.999 <= number <= high * 1.001]
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
-
-
 # ---- parts of a chart
-
-
-def _grid(ticks: Sequence[float], scale: Scale, text: Callable[[float], str]) -> list[Element]:
-    drawn = []
-    for value in ticks:
-        y = scale(value)
-        drawn.append(el("line", class_="grid", x1=LEFT, x2=LEFT + PLOT, y1=y, y2=y))
-        drawn.append(el("text", text(value), class_="tick", x=LEFT - 8, y=y + 4, text_anchor="end"))
-    return drawn
 
 
 def _time_axis(back: Backdrop, top: float, bottom: float) -> list[Element]:
@@ -416,13 +355,3 @@ def _path(back: Backdrop, values: Sequence[float | None], scale: Scale, *, steps
             pieces.append(f"{pen}{back.x(since + back.axis.length(index) / 2):.1f},{y:.1f}{'h0' if pen == 'M' else ''}")
         pen = "L"
     return "".join(pieces)
-
-
-def _labels(ends: Sequence[tuple[str, float, str]]) -> list[Element]:
-    """Names at the ends of the lines, moved apart."""
-    drawn = []
-    above = -math.inf
-    for text, y, name in sorted(ends, key=lambda end: end[1]):
-        above = max(y, above + LINE)
-        drawn.append(el("text", text, class_=f"name {name}", x=LEFT + PLOT + 8, y=above + 4))
-    return drawn
