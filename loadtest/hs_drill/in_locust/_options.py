@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,16 @@ from locust.argument_parser import LocustArgumentParser, get_empty_argument_pars
 from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP
 from hs_drill._exit_codes import ExitCode
 from hs_drill._shipped import scenario_path
-from hs_drill.scenario import SERVERS_HELP, Load, Scenario, ScenarioError, load_scenario, require_programs, with_cluster
+from hs_drill.scenario import (
+    SERVERS_HELP,
+    Load,
+    Scenario,
+    ScenarioError,
+    load_scenario,
+    require_programs,
+    with_cluster,
+    with_keys,
+)
 
 from ._locust_options import add_locusts_options, mistake_in
 from ._user_stand_ins import check_users, code_modules, mistake_in_weights, require_fitting
@@ -74,7 +84,8 @@ def locust_settings(load: Load) -> dict[str, float]:
 
 def chosen_scenario(options: argparse.Namespace) -> Scenario:
     """The scenario, as the command line overrides it. Raises `ScenarioError`; cannot fail after `add_options`."""
-    return _overridden(options.scenario, options.cluster, options.server_version, options.servers)
+    scenario = _overridden(options.scenario, options.cluster, options.server_version, options.servers)
+    return scenario if options.hs_keys is None else with_keys(scenario, json.loads(options.hs_keys))
 
 
 def scenario_of(name: str, kind: str, version: str | None) -> Scenario:
@@ -144,6 +155,8 @@ def _add_group(parser: LocustArgumentParser) -> None:
         help="Explain how every expectation was judged, not only the missed ones.",
         env_var="LOCUST_EXPLAIN",
     )
+    # For `hs-drill capacity`: keys of the scenario as JSON, instead of the file's.
+    group.add_argument("--hs-keys", help=argparse.SUPPRESS)
 
 
 def _peek() -> argparse.Namespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _faults as faults
 from . import _values as values
 from ._audited import partly_checked_read, unaudited_writes, unchecked_read
-from ._base import PlacedError
+from ._base import PlacedError, seconds
 from ._columns import ColumnSpec
 from ._command_checks import missing_programs
 from ._commands import CommandSpec, PrimarySpec
@@ -18,7 +18,7 @@ from ._mix import READS, STEPS, WRITES, Keys, Latency, ValueSize
 from ._mix_checks import HEADROOM, MOST_INSERTED
 from ._model import KEPT, Scenario
 from ._operations import OperationSpec, operation_words
-from ._overrides import SERVERS_HELP, with_cluster, with_table
+from ._overrides import SERVERS_HELP, with_cluster, with_keys, with_table
 from ._reader import LiveTableError, ScenarioError, load_scenario, parse_scenario, require_mix, require_programs
 from ._sql_types import BINARIES, TEXTS, bounds_of, value_of
 from ._stated_verdict import StatedVerdictError, stated_exit_code
@@ -72,6 +72,7 @@ __all__ = [
     "require_mix",
     "require_programs",
     "scenario_schema",
+    "seconds",
     "stated_exit_code",
     "targets_of",
     "timeline",
@@ -81,6 +82,7 @@ __all__ = [
     "value_of",
     "values",
     "with_cluster",
+    "with_keys",
     "with_table",
     "without_secrets",
 ]

@@ -1,4 +1,5 @@
-"""What a scenario gets from elsewhere: its cluster from the command line, and its table from the servers that have it."""
+"""What a scenario gets from elsewhere: its cluster from the command line, its load from a command that runs it many times, and
+its table from the servers that have it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from ._model import Scenario
 from ._reader import LiveTableError, ScenarioError, mistakes_in, placed_mistakes
 from ._sql_types import column_of
 
-__all__ = ["SERVERS_HELP", "with_cluster", "with_table"]
+__all__ = ["SERVERS_HELP", "with_cluster", "with_keys", "with_table"]
 
 SERVERS_HELP = (
     "Your own servers, for kind external: NAME=HOST:READ_PORT:WRITE_PORT[:SQL_PORT], separated by commas; the names are "
@@ -43,6 +44,15 @@ def with_cluster(scenario: Scenario, servers: str | None, given: Mapping[str, An
         return Scenario.model_validate({**data, "cluster": cluster})
     except ValidationError as error:
         raise ScenarioError("\n".join(f"with the options given, {line}" for line in mistakes_in(error))) from error
+
+
+def with_keys(scenario: Scenario, given: Mapping[str, Any]) -> Scenario:
+    """The scenario with these of its keys instead of its own, such as `load`. Raises `ScenarioError`."""
+    data = scenario.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    try:
+        return Scenario.model_validate({**data, **given})
+    except ValidationError as error:
+        raise ScenarioError("\n".join(f"with the keys given, {line}" for line in mistakes_in(error))) from error
 
 
 def with_table(
