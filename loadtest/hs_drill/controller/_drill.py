@@ -16,7 +16,7 @@ from hs_drill.metrics import write_latencies
 from hs_drill.nemesis import Actions, Nemesis, Proxies, Strike, Suspended
 from hs_drill.report import write_report
 from hs_drill.scenario import Scenario
-from hs_drill.servers import Control, FormerPrimary, Lapse, TableLock
+from hs_drill.servers import Control, CpuTime, FormerPrimary, Lapse, TableLock
 from hs_drill.store import CONTROLLER, FORMER_PRIMARY, SEMISYNC_OFF, HistoryWriter, RunDirectory, environment
 from hs_drill.verdict import judge_run
 
@@ -87,6 +87,9 @@ class Drill:
         self._workers: set[int] = set()
         self._begun = math.inf
         """When the load began, by `CLOCK_MONOTONIC`; inf until then."""
+        self._cpu = CpuTime(control.cluster)
+        self._servers_cpu: dict[str, dict[str, float]] = {}
+        """What the servers took until the load was told to end; see `CpuTime.until_now`."""
         self._died: list[str] = []
         """A line for each server that died unexpectedly."""
         self._history = HistoryWriter(self.directory.history(CONTROLLER), worker=CONTROLLER, run=run)
@@ -150,6 +153,7 @@ class Drill:
     async def run_faults(self) -> None:
         """Inject faults as scheduled and watch the servers, until `finish` or `abandon`; everything has healed then."""
         self._begun = time.monotonic()
+        self._cpu = CpuTime(self._control.cluster)
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -162,6 +166,7 @@ class Drill:
     def end_load(self) -> None:
         """The load was told to end: no more faults strike."""
         self._nemesis.end_strikes()
+        self._servers_cpu = self._cpu.until_now(self._control.cluster)
 
     async def _watch(self) -> None:
         while True:
@@ -251,6 +256,7 @@ class Drill:
         )
         result["faults"] = [vars(strike) for strike in self._nemesis.strikes]
         result["primary"] = self._control.primary
+        result["servers_cpu"] = self._servers_cpu
         self.directory.write_result(result)
         await trio.to_thread.run_sync(self._write_views, result)
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._by_command import ByCommand, open_commands
 from ._commands import Command
 from ._control import Control, Rejoined, ReplicationStatus, Row
+from ._cpu_time import CpuTime
 from ._exact_rows import Exact, ExactRows, identity, leave_checks, log_statements
 from ._exact_values import exact_session
 from ._existing_table import require_existing
@@ -30,6 +31,7 @@ __all__ = [
     "ByCommand",
     "Command",
     "Control",
+    "CpuTime",
     "Exact",
     "ExactRows",
     "FormerPrimary",
