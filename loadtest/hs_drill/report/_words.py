@@ -22,6 +22,7 @@ __all__ = [
     "outages",
     "place_of",
     "quantity",
+    "rate_in_words",
     "row_of",
     "sizes",
 ]
@@ -133,6 +134,11 @@ def quantity(name: str, value: float | None) -> str:
 def _cut(percent: float) -> float:
     """To five decimal places, never rounded up: 99.9999996 % is not 100 %."""
     return int(percent * 1e5 + 1e-6) / 1e5
+
+
+def rate_in_words(rate: float) -> str:
+    """Operations per second."""
+    return f"{rate:,.0f}/s" if rate >= 100 else f"{rate:.3g}/s"
 
 
 def sizes(value: ValueSize) -> str:
