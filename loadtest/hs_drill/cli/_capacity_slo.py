@@ -116,7 +116,7 @@ def needed(
     if poisson:
         # By chance more or fewer arrive than the rate says. That must not hide a queue that grows.
         most = math.ceil((2 * DEVIATIONS / precision) ** 2)
-        why = f"{most:,} random arrivals are the rate to {precision / 2:.3g} of it"
+        why = f"by chance {most:,} random arrivals are up to {precision * 50:g} % more or fewer"
     for one in objectives:
         share = 1.0 if one.operation == ALL else weights[one.operation] / sum(weights.values())
         beyond = one.limit if not one.percentile else 1 - PERCENTILES[one.percentile] / 100
@@ -143,5 +143,6 @@ def expectations(objectives: Sequence[Objective], rate: float, seconds: float, *
         else:
             expect["errors"] = {"all": 0}
     chance = DEVIATIONS / math.sqrt(rate * seconds) if poisson else 0.0
-    expect["throughput"] = {"before": max(rate * (KEPT_UP * (1 - allowed) - chance), 0.0)}
+    # At the end of the load an operation may be under way, and have no counterpart at its beginning.
+    expect["throughput"] = {"before": max(rate * (KEPT_UP * (1 - allowed) - chance) - 1 / seconds, 0.0)}
     return expect

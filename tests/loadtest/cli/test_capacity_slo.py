@@ -110,7 +110,7 @@ def test_objectives_are_expectations_of_the_steps_scenario() -> None:
     assert expect == {
         "latency": {"get": {"p99": 0.005, "p50": 0.001}, "all": {"p99.9": 1.0}},
         "errors": {"all": 0},
-        "throughput": {"before": 990.0},
+        "throughput": {"before": 989.9},
     }
     changed = with_keys(SCENARIO, {"name": "other", "load": {"rate": 1000.0, "duration": 10}, "expect": expect})
     assert (changed.name, changed.load.rate, changed.weights) == ("other", 1000, SCENARIO.weights)
@@ -119,7 +119,7 @@ def test_objectives_are_expectations_of_the_steps_scenario() -> None:
 
 def test_errors_that_may_happen_need_not_succeed() -> None:
     expect = expectations([Objective.parse("errors <= 2%")], 1000, 10, poisson=False)
-    assert expect == {"availability": 0.98, "throughput": {"before": pytest.approx(1000 * 0.99 * 0.98)}}
+    assert expect == {"availability": 0.98, "throughput": {"before": pytest.approx(1000 * 0.99 * 0.98 - 0.1)}}
 
 
 def test_fewer_random_arrivals_than_the_rate_says_are_no_miss() -> None:
@@ -142,7 +142,7 @@ def test_fewer_random_arrivals_than_the_rate_says_are_no_miss() -> None:
     [
         ([], 0.05, False, 0, ""),
         (["errors = 0"], 0.05, False, 0, ""),
-        (["errors = 0"], 0.05, True, 14_400, "14,400 random arrivals are the rate to 0.025 of it"),
+        (["errors = 0"], 0.05, True, 14_400, "by chance 14,400 random arrivals are up to 2.5 % more or fewer"),
         (["all.p99 <= 1s"], 0.1, True, 10_000, "100 operations beyond all.p99 need 10,000 in all"),
         (["get.p99 <= 1s"], 0.05, False, 11_112, "100 operations beyond get.p99 need 11,112 in all"),
         (["get.p99 <= 1s", "product page.p99 <= 1s"], 0.05, False, 100_000, "100 operations beyond product page.p99"),
