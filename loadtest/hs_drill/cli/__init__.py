@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("hs_drill.cli._export", "write the history of a kept run for other programs: Jepsen's checkers, pandas, DuckDB"),
     "compare": ("hs_drill.cli._compare", "compare kept runs, or with a baseline, and fail if they became worse"),
     "baseline": ("hs_drill.cli._baseline", "keep what runs measured, for later comparisons"),
+    "capacity": ("hs_drill.cli._capacity", "find the highest rate at which the servers meet your objectives"),
     "drills": ("hs_drill.cli._drills", "run the scenarios that state their verdict, and compare"),
     "cluster": ("hs_drill.cli._cluster", "start servers without a load"),
     "schema": ("hs_drill.cli._schema", "print the JSON Schema of scenario files, for editors"),

@@ -15,6 +15,8 @@ from hs_drill.scenario import ScenarioError
 from hs_drill.store import BaselineError, RunDirectory, RunDirectoryError
 from hs_drill.verdict import ComparisonError, RunFigures, figures_of, judge_run
 
+from ._capacity_slo import ObjectiveError
+
 __all__ = ["console", "read_figures", "read_run", "safely"]
 
 QUIET_SECONDS = 2.0
@@ -64,7 +66,7 @@ def safely(command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
         return code
-    except (RunDirectoryError, ScenarioError, BaselineError, ComparisonError) as error:
+    except (RunDirectoryError, ScenarioError, BaselineError, ComparisonError, ObjectiveError) as error:
         sys.stderr.write(f"{error}\n")
     except BrokenPipeError:
         raise  # see `hs_drill.__main__`

@@ -131,8 +131,27 @@ def plant_repetition() -> None:
     trio_hs.Table.incr = insistent_incr  # type: ignore[method-assign, assignment]
 
 
+def plant_limit() -> None:
+    """The server takes 1/PER_SECOND seconds for each search, one after the other: it serves at most so many a second."""
+    import time
+
+    from trio_hs.testing import _session
+
+    find, due = _session.Session._find, [0.0]
+
+    def limited_find(self: Any, statement: Any, search: Any) -> bytes:
+        due[0] = max(due[0], time.monotonic()) + 1 / float(os.environ["PER_SECOND"])
+        # Sleeping takes longer than it should. What it took too long this time, it takes less the next time.
+        if (left := due[0] - time.monotonic()) > 0:
+            time.sleep(left)
+        return find(self, statement, search)
+
+    _session.Session._find = limited_find  # type: ignore[method-assign]
+
+
 PLANTS = {
     "amounts": ("trio_hs.testing", plant_amounts),
+    "limit": ("trio_hs.testing", plant_limit),
     "order": ("trio_hs.testing", plant_order),
     "repetition": ("hs_drill.engine", plant_repetition),
 }
