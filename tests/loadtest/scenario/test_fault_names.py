@@ -27,7 +27,9 @@ OTHER_MEANINGS = {
     ("scenario/_model.py", "latency"),  # a key of `expect`
     ("scenario/_reader.py", "latency"),
     ("report/_words.py", "latency"),
-    ("report/_page.py", "latency"),
+    ("report/_tiles.py", "latency"),
+    ("cli/_capacity_slo.py", "latency"),
+    ("cli/_capacity_step.py", "latency"),
     ("verdict/_engine_limit.py", "lag"),  # of an engine's timers
     ("report/_sections.py", "lag"),
     ("cli/_cluster_text.py", "lag"),  # of a replica
