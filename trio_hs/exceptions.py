@@ -61,7 +61,16 @@ RecoverableConnectionError = IndexedConnectionError
 
 class ProtocolError(HandlerSocketError):
     """The server sent bytes that are not a HandlerSocket answer. The connection is dropped. Callers see this error as the
-    ``__cause__`` of their :class:`ConnectionError`."""
+    ``__cause__`` of their :class:`ConnectionError`.
+
+    Attributes:
+      data: how those bytes begin: 60 of them at most. They may hold values of rows, so neither the message nor the log has
+        them.
+    """
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = bytes(data[:60])
 
 
 class DecodingError(HandlerSocketError):

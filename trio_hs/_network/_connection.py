@@ -325,8 +325,10 @@ class Connection:
     def withdraw(self, request: Request) -> None:
         """Forgets a request that was not sent. One that was sent stays as the placeholder of its answer."""
         if request in self._backlog:
+            request.sent_lines = 0
             del self._backlog[request]
         elif request in self._queue:
+            request.sent_lines = 0
             self._queue.remove(request)
             self.outstanding -= request.units
             self._admit()
@@ -461,7 +463,7 @@ class Connection:
         position = 0
         while position < count:
             if not sent:
-                raise ProtocolError(f"an unexpected answer: {lines[position][:60]!r}")
+                raise ProtocolError("an answer without a request", lines[position])
             request = sent[0]
             if request.lines == 1:
                 line = lines[position]

@@ -29,13 +29,16 @@ class InUse:
             return
         self._servers = servers
         lost = before - servers
+        all_servers = tuple(sorted(servers))
+        extra = {"servers": all_servers}
         if lost and servers:
-            logger.warning("failover: %s go to %s, and no longer to %s", self._requests, _named(servers), _named(lost))
+            text = "failover: %s go to %s, and no longer to %s"
+            logger.warning(text, self._requests, _named(servers), _named(lost), extra=extra)
         elif lost:
-            logger.warning("failover: %s go nowhere, and no longer to %s", self._requests, _named(lost))
+            logger.warning("failover: %s go nowhere, and no longer to %s", self._requests, _named(lost), extra=extra)
         else:
-            logger.info("%s also go to %s", self._requests, _named(servers - before))
-        self._instruments.call("failover", tuple(sorted(servers)))
+            logger.info("%s also go to %s", self._requests, _named(servers - before), extra=extra)
+        self._instruments.call("failover", all_servers)
 
 
 def _named(servers: frozenset[str]) -> str:

@@ -269,13 +269,14 @@ class Link:
         if not self._doubtful:
             self.error = None
         self.attempted.set()
-        logger.info("%s: connected", self.server)
+        logger.info("%s: connected", self.peer, extra={"server": self.peer})
         self.pool.instruments.call("connection_up", self.peer)
         self.pool.changed()
 
     def _failed(self, error: Exception) -> None:
         # The first failure is news. Those of the attempts that follow are not.
-        logger.log(logging.WARNING if self.hopeful else logging.DEBUG, "%s: cannot connect: %s", self.server, reason_of(error))
+        level = logging.WARNING if self.hopeful else logging.DEBUG
+        logger.log(level, "%s: cannot connect: %s", self.peer, reason_of(error), extra={"server": self.peer})
         self.pool.instruments.call("connect_failed", self.peer, error)
         before = self.hopeful, self._down
         self.error = without_tracebacks(error)
@@ -337,7 +338,8 @@ class Link:
             self.failed_at = trio.current_time()
         elif connection.answered:
             self.error = None
-        logger.log(logging.WARNING if silent else logging.INFO, "%s: connection lost: %s", self.server, reason)
+        level = logging.WARNING if silent else logging.INFO
+        logger.log(level, "%s: connection lost: %s", self.peer, reason, extra={"server": self.peer})
         self.pool.instruments.call("connection_down", self.peer, reason)
 
     @property

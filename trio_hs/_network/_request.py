@@ -67,7 +67,8 @@ class Request:
     Attributes:
       answers: the lines that came back, in order; after a failure those that came before it.
       failure: why there will be no more answers, or None.
-      sent_lines: after a failure, how many of the lines may have reached the server, including those with an answer.
+      sent_lines: after a failure, how many of the lines may have reached the server, including those with an answer. Also
+        set, to 0, when it is withdrawn before it was sent.
       opened: the index on the connection that carries the request.
       units: how many ordinary requests it counts for among those outstanding. Its length is added when it is submitted.
     """
@@ -80,7 +81,7 @@ class Request:
         self.failure: BaseException | None = None
         self.task: trio.lowlevel.Task | None = None
 
-    # Set by Connection.submit, except `sent_lines`, which a failure sets.
+    # Set by Connection.submit, except `sent_lines`, which a failure or `withdraw` sets.
     data: bytes
     sent_lines: int
     opened: OpenedIndex

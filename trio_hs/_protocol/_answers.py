@@ -64,11 +64,7 @@ _ERROR = re.compile(rb"[1-9][0-9]{0,8}\t[0-9]{1,9}(?:\t|\Z)")
 def check_answer(line: bytes) -> None:
     """Raises ProtocolError unless the line can be an answer at all. Cheap, for every line that arrives."""
     if not (line.startswith(b"0\t") or _ERROR.match(line)):
-        raise ProtocolError(f"not a HandlerSocket answer: {_excerpt(line)}")
-
-
-def _excerpt(line: bytes) -> str:
-    return repr(line[:60]) + ("" if len(line) <= 60 else f"... ({len(line)} bytes)")
+        raise ProtocolError(f"not a HandlerSocket answer: a line of {counted(len(line), 'byte')}", line)
 
 
 def error_of(line: bytes) -> tuple[int, str] | None:
@@ -84,7 +80,7 @@ def _payload(line: bytes) -> tuple[int, bytes | None]:
     """The number of columns and the values of a success; None instead of values when there are none."""
     header = _HEADER.match(line)
     if header is None or header[1] != b"0":
-        raise ProtocolError(f"not a HandlerSocket answer: {_excerpt(line)}")
+        raise ProtocolError(f"not a HandlerSocket answer: a line of {counted(len(line), 'byte')}", line)
     return int(header[2]), line[header.end() :] if line[header.end() - 1] == 0x09 else None
 
 
@@ -102,12 +98,12 @@ def has_values(line: bytes, index: Index) -> bool:
     """Whether a find's success has rows."""
     columns, payload = _payload(line)
     if columns != index.width:
-        raise ProtocolError(f"an answer of {counted(columns, 'column')} to a request for {index.width}: {_excerpt(line)}")
+        raise ProtocolError(f"an answer of {counted(columns, 'column')} to a request for {index.width}", line)
     return payload is not None
 
 
 def wrong_length(line: bytes, values: int, width: int) -> ProtocolError:
-    return ProtocolError(f"an answer of {counted(values, 'value')} in rows of {width}: {_excerpt(line)}")
+    return ProtocolError(f"an answer of {counted(values, 'value')} in rows of {width}", line)
 
 
 def parse_rows(line: bytes, index: Index, codec: Codec) -> list[list[Any]]:
@@ -154,5 +150,5 @@ def parse_number(line: bytes) -> int:
     if payload is None:
         return 0
     if columns != 1 or not re.fullmatch(rb"[0-9]{1,20}", payload):
-        raise ProtocolError(f"no count in the answer to a write: {_excerpt(line)}")
+        raise ProtocolError("no count in the answer to a write", line)
     return int(payload)
