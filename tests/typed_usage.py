@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict, assert_type
 
 import trio_hs
 from trio_hs import (
+    Call,
     Column,
     Columns,
     Connect,
@@ -28,6 +29,7 @@ from trio_hs import (
     Manager,
     ModifyOperation,
     Ordered,
+    Outcome,
     RetryPolicy,
     Row,
     Server,
@@ -86,6 +88,22 @@ class Watch(Instrument):
 
     def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
         self.seen += requests
+
+    def call_started(self, call: Call) -> float:
+        assert_type((call.operation, call.db, call.table, call.rows, call.changes), tuple[str, str, str, int, bool])
+        return 0.5
+
+    def call_ended(self, call: Call, outcome: Outcome, context: float) -> None:
+        assert_type((outcome.seconds, outcome.server, outcome.code), tuple[float, str | None, str | None])
+        assert_type((outcome.cancelled, outcome.maybe_applied, outcome.answered), tuple[bool, bool, bool])
+        assert_type((outcome.failed, outcome.retries), tuple[int, int])
+
+    def request_started(self, call: Call, server: str, lines: int, context: float) -> str:
+        return server
+
+    def request_ended(self, call: Call, lines: int, outcome: Outcome, context: str) -> None:
+        super().request_ended(call, lines, outcome, context)
+        assert_type(outcome.error, BaseException | None)
 
     def retry(self, operation: str, table: str, attempt: int, error: HandlerSocketError) -> None:
         assert_type(error.server, str | None)

@@ -39,7 +39,7 @@ from .exceptions import (
 if TYPE_CHECKING:
     from ._declared_table import DeclaredTable, In
     from ._dispatch import RetryPolicy, Row
-    from ._instruments import Instrument
+    from ._instruments import Call, Instrument, Outcome
     from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
     from ._scan import Scan
     from ._table import Table
@@ -53,7 +53,7 @@ else:
         {
             "_declared_table": "DeclaredTable In",
             "_dispatch": "RetryPolicy Row",
-            "_instruments": "Instrument",
+            "_instruments": "Call Instrument Outcome",
             "_network": "Connect Ping Pings Server Servers ServerStatistics Statistics Transport connect_transport",
             "_scan": "Scan",
             "_table": "Table",
@@ -66,6 +66,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",
+    "Call",
     "Column",
     "ColumnNotFoundError",
     "Columns",
@@ -93,6 +94,7 @@ __all__ = [
     "ModifyOperation",
     "OperationalError",
     "Ordered",
+    "Outcome",
     "Ping",
     "Pings",
     "ProtocolError",

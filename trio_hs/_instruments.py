@@ -4,11 +4,63 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from .exceptions import HandlerSocketError
+import trio
+
+from .exceptions import HandlerSocketError, OperationalError
 
 logger = logging.getLogger("trio_hs")
+
+
+class Call(NamedTuple):
+    """A call of an operation of a Manager or of one of its tables."""
+
+    operation: str
+    """The name of the method, such as ``insert_many``."""
+    db: str
+    """The database. For a write that ``write_databases`` redirects, the one that it goes to."""
+    table: str
+    """The table's name."""
+    rows: int
+    """How many keys ``get_many`` was given, or rows ``insert_many``; 1 for the other operations."""
+    changes: bool
+    """Whether it changes data."""
+
+
+class Outcome(NamedTuple):
+    """How a call ended, or one of its requests."""
+
+    seconds: float
+    """How long it took. For a call, with all repetitions and all waiting."""
+    server: str | None
+    """The server of the request, or of the call's last request. None if nothing was sent, or if the error is that none of
+    several servers was usable."""
+    error: BaseException | None = None
+    """None for a success. Otherwise what the caller gets, of ``insert_many`` the first error among the rows; of a request its
+    first refusal, or why no answer came. ``trio.Cancelled`` if the caller was cancelled. A :class:`DecodingError`, and what
+    ``row=`` raises, may hold values of rows."""
+    maybe_applied: bool = False
+    """True if it would change data, did not succeed, and may have been applied. Known also for what was cancelled."""
+    failed: int = 0
+    """How many rows of ``insert_many``, or lines of the request, have an error; 0 for a success, otherwise at least 1."""
+    retries: int = 0
+    """How many failed attempts of the call were followed by another one. Of a request always 0."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller was cancelled, as by a deadline. It had waited for ``seconds`` then."""
+        return isinstance(self.error, trio.Cancelled)
+
+    @property
+    def code(self) -> str | None:
+        """What the server answered when it refused, such as ``"1 121"`` for a duplicate key (docs/errors.md); otherwise None."""
+        return f"{self.error.code} {self.error.message}" if isinstance(self.error, OperationalError) else None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the server answered. A refusal is an answer."""
+        return self.error is None or isinstance(self.error, OperationalError)
 
 
 class Instrument:
@@ -18,6 +70,10 @@ class Instrument:
     the program: they must be quick, and must not block. An instrument that raises is logged, and not called again. (If it
     raises SystemExit or KeyboardInterrupt, the block that opened the client ends with that.) Servers have the names of
     ``statistics()``.
+
+    A *call* is what the program asked for: ``await hs.get(...)``. It sends one *request* or several: ``get_many`` and
+    ``insert_many`` send many lines in some requests, and a failed request may be followed by another one. Sockets report
+    neither. A call is cheaper if no instrument watches calls and requests.
     """
 
     def connection_up(self, server: str) -> None:
@@ -36,14 +92,43 @@ class Instrument:
         renewed: because the server closed it while it was idle, or by ``purge`` or ``suspended``.
         """
 
+    def call_started(self, call: Call) -> Any:
+        """A call begins, with arguments that can be sent. ``call_ended`` gets what this returns."""
+
+    def call_ended(self, call: Call, outcome: Outcome, context: Any) -> None:
+        """A call has ended, after all its attempts: it succeeded, failed for good, or was cancelled.
+
+        ``context`` is what ``call_started`` returned.
+        """
+
+    def request_started(self, call: Call, server: str, lines: int, context: Any) -> Any:
+        """A request of the call is about to be sent to ``server``. ``request_ended`` gets what this returns.
+
+        Args:
+          lines: how many lines of the protocol are sent together: 1, or more for ``get_many`` and ``insert_many``.
+          context: what ``call_started`` returned.
+
+        A hedged read is one request, although it may ask two servers.
+        """
+
+    def request_ended(self, call: Call, lines: int, outcome: Outcome, context: Any) -> None:
+        """A request was answered or lost, or its caller no longer waits. ``context`` is what ``request_started`` returned.
+
+        ``outcome.server`` is the server that answered: of a hedged read perhaps another one. By default this calls
+        ``request_done``, unless the request was cancelled.
+        """
+        if not outcome.cancelled:
+            failed, table = not outcome.answered, f"{call.db}.{call.table}"
+            self.request_done(outcome.server or "", call.operation, table, lines, outcome.seconds, failed)
+
     def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
-        """A Manager's request was answered or lost. Each attempt of a retried request has a call of its own.
+        """A request was answered or lost: the short form of ``request_ended``.
 
         Args:
           server: the server that it was sent to.
           operation: the method's name: ``get``, ``insert_many``, ...
           table: ``database.table``.
-          requests: how many lines of the protocol were sent together: 1, or more for ``get_many`` and ``insert_many``.
+          requests: how many lines of the protocol were sent together.
           seconds: from handing it to the connection to the answer.
           failed: True when no answer came. A refusal by the server is an answer.
         """
@@ -57,6 +142,8 @@ class Instruments:
 
     Attributes:
       end: ends the block that opened the client, with the exception given; None when it has ended.
+      watch_calls: whether any of them watches calls or requests.
+      watch_requests: whether any of them watches requests.
     """
 
     def __init__(self, instruments: Iterable[Instrument] = ()) -> None:
@@ -64,23 +151,42 @@ class Instruments:
             raise TypeError(f"instruments must be a list of instances of trio_hs.Instrument, not {instruments!r}")
         self.end: Callable[[BaseException], object] | None = None
         self._instruments = list(instruments)
+        self._dropped: list[Instrument] = []
         for instrument in self._instruments:
             if not isinstance(instrument, Instrument):
                 raise TypeError(f"instruments must hold instances of subclasses of trio_hs.Instrument, not {instrument!r}")
+        self.watch_requests = self._override("request_started", "request_ended", "request_done")
+        self.watch_calls = self.watch_requests or self._override("call_started", "call_ended")
 
     def __bool__(self) -> bool:
         return bool(self._instruments)
 
+    def _override(self, *events: str) -> bool:
+        methods = [(getattr(one, event), getattr(Instrument, event)) for one in self._instruments for event in events]
+        return any(getattr(method, "__func__", None) is not default for method, default in methods)
+
     def call(self, event: str, *details: Any) -> None:
-        """Calls every instrument. One that raises is dropped, so that it does not disturb the requests that it watches."""
+        """Calls every instrument."""
         for instrument in self._instruments[:]:
-            try:
-                getattr(instrument, event)(*details)
-            except BaseException as error:
-                self._instruments = [other for other in self._instruments if other is not instrument]
-                if isinstance(error, Exception):
-                    logger.exception("the instrument %r failed in %s and is not used any more", instrument, event)
-                elif self.end is not None:
-                    self.end(error)
-                else:
-                    raise
+            self.tell(instrument, event, *details)
+
+    def begin(self, event: str, *details: Any) -> list[tuple[Instrument, Any]]:
+        """Calls every instrument. Returns each with what it wants to be given at the end."""
+        return [(instrument, self.tell(instrument, event, *details)) for instrument in self._instruments[:]]
+
+    def tell(self, instrument: Instrument, event: str, *details: Any) -> Any:
+        """Calls an instrument. One that raises is dropped, so that it does not disturb the requests that it watches."""
+        if self._dropped and any(one is instrument for one in self._dropped):
+            return None
+        try:
+            return getattr(instrument, event)(*details)
+        except BaseException as error:
+            self._dropped.append(instrument)
+            self._instruments = [other for other in self._instruments if other is not instrument]
+            if isinstance(error, Exception):
+                logger.exception("the instrument %r failed in %s and is not used any more", instrument, event)
+            elif self.end is not None:
+                self.end(error)
+            else:
+                raise
+        return None

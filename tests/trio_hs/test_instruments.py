@@ -97,7 +97,11 @@ async def test_a_retry_after_a_refusal_is_reported(nursery: trio.Nursery, autoju
         assert ("retry", "incr", "d.t", 1, trio_hs.ReadOnlyError) in log.events
 
 
-@pytest.mark.parametrize("event", ["connection_up", "connection_down", "connect_failed", "failover", "request_done", "retry"])
+EVENTS = "connection_up connection_down connect_failed failover retry request_done"
+CALL_EVENTS = "call_started call_ended request_started request_ended"
+
+
+@pytest.mark.parametrize("event", [*EVENTS.split(), *CALL_EVENTS.split()])
 async def test_an_exception_in_any_callback_fails_no_operation(
     nursery: trio.Nursery, autojump_clock: MockClock, event: str
 ) -> None:

@@ -56,7 +56,16 @@ async def test_a_connect_that_ends_the_program(kind: str, end: type[BaseExceptio
             await program(server)
 
 
-EVENTS = ["connection_up", "connection_down", "connect_failed", "failover", "request_done", "retry"]
+EVENTS = [
+    "connection_up",
+    "connection_down",
+    "connect_failed",
+    "failover",
+    "request_done",
+    "retry",
+    "call_started",
+    "request_ended",
+]
 
 
 @pytest.mark.parametrize("end", ENDS)

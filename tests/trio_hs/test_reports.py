@@ -165,3 +165,49 @@ async def test_a_line_of_the_log_names_a_few_of_many_servers(
         await wait_all_tasks_blocked()
     several = ", ".join(f"fake:{port}" for port in range(102, 107))
     assert f"failover: reads go to {several} and 94 more, and no longer to fake:101" in warnings(caplog)
+
+
+async def test_log_records_have_server_table_and_operation_as_attributes(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_hs")
+    async with managed(nursery) as (hs, fakes):
+        await hs.connect()
+        die_on_the_first_request(fakes[1], fakes[2])
+        await hs.get("d", "t", ["id"], 1)
+        kill(fakes[1])
+        await trio.sleep(1)
+    records = [(record.msg, vars(record)) for record in caplog.records if record.name == "trio_hs"]
+    connected, cannot, lost = (
+        [about["server"] for said, about in records if said.startswith(begin)]
+        for begin in ("%s: connected", "%s: cannot connect", "%s: connection lost")
+    )
+    assert sorted(set(connected)) == ["fake:1", "fake:2", "fake:3", "fake:4"]
+    assert set(cannot) == {"fake:1"}
+    assert "fake:1" in lost
+    assert ("fake:2",) in [about["servers"] for said, about in records if said.startswith("failover")]
+    (retry,) = (about for said, about in records if "attempt" in said)
+    assert (retry["table"], retry["operation"]) == ("d.t", "get")
+    assert retry["server"] in ("fake:1", "fake:2")
+
+
+@pytest.mark.parametrize("garbage", [b"my-password\n", b"0\t2\tmy-password\tmy-password\n", b"0\t1\tx\n0\t1\tmy-password\n"])
+async def test_the_log_quotes_no_answer(
+    nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture, garbage: bytes
+) -> None:
+    caplog.set_level(logging.DEBUG, "trio_hs")
+    async with managed(nursery, retry=RetryPolicy(attempts=1), read_secret="my-password") as (hs, fakes):
+        await hs.connect()
+        for fake in fakes.values():
+            fake.answer = lambda line: garbage if line[:1].isdigit() else echo(line)
+        if garbage.startswith(b"0\t1\tx"):
+            await hs.get("d", "t", ["id"], 1)
+        else:
+            with pytest.raises(ConnectionError) as caught:
+                await hs.get("d", "t", ["id"], 1)
+            assert isinstance(caught.value.__cause__, trio_hs.ProtocolError)
+            assert b"my-password" in caught.value.__cause__.data
+            assert "my-password" not in str(caught.value)
+        await trio.sleep(1)
+        assert "connection lost" in caplog.text
+        assert "my-password" not in caplog.text + str(hs.statistics())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from threading import get_ident
@@ -24,6 +26,9 @@ from ._hedge import hedged
 from ._retry import Attempts, RetryPolicy
 from ._rows import RowFailed, Shape, flat
 from ._turns import in_turns
+from ._watch import Watch
+
+logger = logging.getLogger("trio_hs")
 
 T = TypeVar("T")
 
@@ -36,7 +41,11 @@ class _Totals:
 
 
 class Dispatcher:
-    """Sends requests to the two pools, and repeats them as far as safety and the policy allow."""
+    """Sends requests to the two pools, and repeats them as far as safety and the policy allow.
+
+    Attributes:
+      observed: whether instruments watch its calls, each of which then has a copy of it (``watched_by``).
+    """
 
     def __init__(self, reader: Pool, writer: Pool, codec: Codec, retry: RetryPolicy, instruments: Instruments) -> None:
         self.reader = reader
@@ -45,7 +54,9 @@ class Dispatcher:
         self.retry = retry
         self.instruments = instruments
         self.totals = _Totals()  # shared with the copies that declared tables make, each with its own codec
-        self._plain = not instruments and retry.hedge_after is None and retry.deadline is None
+        self.observed = instruments.watch_calls
+        self.watch: Watch | None = None  # of the only call, in a copy
+        self._plain = not self.observed and retry.hedge_after is None and retry.deadline is None
         if retry.deadline is not None:  # it replaces the bound on waiting for a usable server
             reader.longest_wait = writer.longest_wait = math.inf
 
@@ -53,6 +64,13 @@ class Dispatcher:
         if get_ident() != self.reader.thread:
             check_thread(self.reader.thread)
         return trio.current_time()
+
+    def watched_by(self, watch: Watch) -> Dispatcher:
+        """A copy for one call, which reports what it does."""
+        watched = copy.copy(self)
+        watched.observed = False
+        watched.watch = watch
+        return watched
 
     # ---- operations
 
@@ -87,6 +105,10 @@ class Dispatcher:
 
     async def _read(self, index: Index, tail: bytes, operation: str, shape: Shape | None, first: Request | None) -> list[Any]:
         # A method of its own: the variables that `parse` captures would cost each task that waits in `read` some memory.
+        if self.observed:
+            with Watch(self.instruments, index, operation, 1, changes=False) as watch:
+                return await self.watched_by(watch)._read(index, tail, operation, shape, None)
+
         async def parse(request: Request) -> list[Any]:
             raise_refusal(request, index, operation)
             return await self.parsed(request.answers[0], index, shape)
@@ -138,6 +160,10 @@ class Dispatcher:
     async def _write(
         self, index: Index, tail: bytes, operation: str, shape: Shape | None, repeat: bool, first: Request | None
     ) -> Any:
+        if self.observed:
+            with Watch(self.instruments, index, operation, 1, changes=True) as watch:
+                return await self.watched_by(watch)._write(index, tail, operation, shape, repeat, None)
+
         async def parse(request: Request) -> Any:
             raise_refusal(request, index, operation)
             if shape is None:
@@ -214,29 +240,34 @@ class Dispatcher:
     ) -> Request:
         """One attempt: the request, with its answers or its failure. Raises ConnectionError when no server is usable."""
         connection = await pool.acquire(patience)
-        started = trio.current_time()
-        if self.retry.hedge_after is not None and not changes:
-            request = await hedged(pool, connection, index, tails, self.retry.hedge_after)
-        else:
-            request = Request(len(tails))
-            connection.submit(request, index, tails)
-            await request.wait()
-        self.report(request, index, operation, started)
+        sending = None if self.watch is None else self.watch.send(connection.peer, len(tails))
+        request: Request | None = None
+        try:
+            if self.retry.hedge_after is not None and not changes:
+                request = await hedged(pool, connection, index, tails, self.retry.hedge_after)
+            else:
+                request = Request(len(tails))
+                connection.submit(request, index, tails)
+                await request.wait()
+        except BaseException as error:
+            if sending is not None:
+                sending.cancelled(request, error)
+            raise
+        if sending is not None:
+            sending.ended(request)
         return request
 
     async def _pause(self, index: Index, operation: str, attempts: Attempts, error: HandlerSocketError, seconds: float) -> None:
         """Reports a failed attempt, and waits for the next one."""
         self.totals.retries += 1
-        self.instruments.call("retry", operation, f"{index.db}.{index.table}", attempts.number, error)
+        if self.watch is not None:
+            self.watch.retries += 1
+        table = f"{index.db}.{index.table}"
+        details = {"server": error.server, "table": table, "operation": operation}
+        logger.debug("%s %s: attempt %d failed: %s", operation, table, attempts.number, error, extra=details)
+        self.instruments.call("retry", operation, table, attempts.number, error)
         await trio.sleep(seconds)
         attempts.begin_next()
-
-    def report(self, request: Request, index: Index, operation: str, started: float) -> None:
-        if self.instruments:
-            seconds = trio.current_time() - started
-            table = f"{index.db}.{index.table}"
-            failed = request.failure is not None
-            self.instruments.call("request_done", request.connection.peer, operation, table, request.lines, seconds, failed)
 
 
 def raise_refusal(request: Request, index: Index, operation: str) -> None:

@@ -32,6 +32,7 @@ from ._dispatcher import Dispatcher, raise_refusal
 from ._retry import MAX_DEATHS
 from ._rows import Row, named, named_each, named_each_in_slices
 from ._turns import in_turns
+from ._watch import Sending, Watch, abandon
 
 T = TypeVar("T")
 
@@ -67,6 +68,11 @@ class KeyEncoder(Protocol):
     def __call__(self, keys: Sequence[Any], /, *, first: int) -> bytes: ...
 
 
+#: A chunk that was sent, and its report for instruments.
+UnderWay: TypeAlias = tuple[Request | None, Sending | None]
+NOT_SENT: UnderWay = (None, None)
+
+
 async def get_many(
     dispatcher: Dispatcher, index: Index, values: Sequence[Value], encode: KeyEncoder, operation: str
 ) -> list[Row]:
@@ -82,6 +88,23 @@ async def get_many(
     near = dispatcher.reader.near and count > NEAR_CHUNKS * NEAR_KEYS
     size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
     lists = await in_turns(_key_lists(values, encode, size))
+    if dispatcher.observed:
+        with Watch(dispatcher.instruments, index, operation, count, changes=False) as watch:
+            return await _get_lists(dispatcher.watched_by(watch), index, lists, count, operation, since, patience, near)
+    return await _get_lists(dispatcher, index, lists, count, operation, since, patience, near)
+
+
+async def _get_lists(
+    dispatcher: Dispatcher,
+    index: Index,
+    lists: Sequence[EncodedList],
+    count: int,
+    operation: str,
+    since: float,
+    patience: Patience,
+    near: bool,
+) -> list[Row]:
+    """``get_many`` of ``count`` keys that are encoded."""
     if count < IN_KEYS or dispatcher.retry.hedge_after is not None:
         return await _get_each(dispatcher, index, lists, operation, since, patience)
 
@@ -115,7 +138,7 @@ async def get_many(
 async def _collect(
     dispatcher: Dispatcher,
     index: Index,
-    lists: list[EncodedList],
+    lists: Sequence[EncodedList],
     asked: list[tuple[Request | None, list[Row] | None]],
     operation: str,
     since: float,
@@ -203,6 +226,9 @@ async def insert_many(
     Raises the errors of ``chunks_of_tails`` before anything is sent.
     """
     chunks = await in_turns(chunks_of_tails(rows, encoder, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES))
+    if dispatcher.observed:
+        with Watch(dispatcher.instruments, index, operation, len(rows), changes=True) as watch:
+            return watch.each(await _insert_chunks(dispatcher.watched_by(watch), index, chunks, operation))
     return await _insert_chunks(dispatcher, index, chunks, operation)
 
 
@@ -282,7 +308,7 @@ async def _send_chunks(
     for each chunk the result of ``parse(number of the chunk, request)``, or its request if that is None. Both are None after
     a server's silence, or once no server was usable. Cancelling withdraws what was not sent yet.
     """
-    under_way: deque[tuple[Request | None, float]] = deque()
+    under_way: deque[UnderWay] = deque()
     finished: list[tuple[Request | None, T | None]] = []
     stopped = False
     if not chunks:
@@ -290,10 +316,11 @@ async def _send_chunks(
 
     async def oldest() -> Request | None:
         nonlocal stopped
-        request, started = under_way[0]
+        request, sending = under_way[0]
         if request is not None:
             await request.wait()
-            dispatcher.report(request, index, operation, started)
+            if sending is not None:
+                sending.ended(request)
             stopped = stopped or isinstance(request.failure, TimeoutError)  # the next chunk might wait as long
         under_way.popleft()
         return request
@@ -305,12 +332,9 @@ async def _send_chunks(
     try:
         for chunk, its_units in zip(chunks, units or [0] * len(chunks), strict=True):
             answered = [await oldest()] if len(under_way) >= at_once else []
-            started = trio.current_time()
-            try:
-                request = None if stopped else await pool.submit(index, chunk, its_units, patience)
-            except HandlerSocketError:
-                request, stopped = None, True
-            under_way.append((request, started))
+            sent = NOT_SENT if stopped else await _send_chunk(dispatcher, pool, index, chunk, its_units, patience)
+            stopped = sent is NOT_SENT
+            under_way.append(sent)
             for _ in range(HEAD_START if head_start else 0):
                 await trio.lowlevel.checkpoint()
             head_start = False
@@ -319,10 +343,25 @@ async def _send_chunks(
         while under_way:
             await finish(await oldest())
         return finished
-    finally:
-        for request, _ in under_way:
-            if request is not None:
-                request.abandon()
+    except BaseException as error:
+        for request, sending in under_way:
+            abandon(request, sending, error)
+        raise
+
+
+async def _send_chunk(
+    dispatcher: Dispatcher, pool: Pool, index: Index, chunk: Sequence[bytes], units: int, patience: Patience
+) -> UnderWay:
+    """Sends a chunk, or returns ``NOT_SENT`` if no server is usable."""
+    try:
+        connection = await pool.acquire(patience)
+    except HandlerSocketError:
+        return NOT_SENT
+    sending = None if dispatcher.watch is None else dispatcher.watch.send(connection.peer, len(chunk))
+    request = Request(len(chunk))
+    request.units = units or request.units
+    connection.submit(request, index, chunk)
+    return request, sending
 
 
 def _key_lists(values: Sequence[Value], encode: KeyEncoder, size: int) -> Slices[list[EncodedList]]:

@@ -310,18 +310,9 @@ class Pool:
         was sent then. A cancelled call may have sent the request.
         """
         check_thread(self.thread)
-        request = await self.submit(index, tails)
-        await request.wait()
-        return request
-
-    async def submit(self, index: Index, tails: Sequence[bytes], units: int = 0, patience: Patience | None = None) -> Request:
-        """Like ``execute``, but returns when the request is on its way. The caller waits for it, or abandons it.
-
-        ``units`` is what it counts for, by default its number of lines.
-        """
         request = Request(len(tails))
-        request.units = units or request.units
-        (await self.acquire(patience)).submit(request, index, tails)
+        (await self.acquire()).submit(request, index, tails)
+        await request.wait()
         return request
 
     async def acquire(self, patience: Patience | None = None) -> Connection:
