@@ -15,6 +15,7 @@ from trio_hs import (
     Column,
     Columns,
     Connect,
+    ConnectionPool,
     Filter,
     FilterOperation,
     Find,
@@ -34,6 +35,7 @@ from trio_hs import (
     Row,
     Server,
     Servers,
+    ServerStatistics,
     Table,
     Value,
 )
@@ -88,6 +90,13 @@ class Watch(Instrument):
 
     def request_done(self, server: str, operation: str, table: str, requests: int, seconds: float, failed: bool) -> None:
         self.seen += requests
+
+    def pool_opened(self, pool: ConnectionPool) -> None:
+        assert_type((pool.for_writes, pool.waiting), tuple[bool, int])
+        assert_type(pool.statistics(), tuple[ServerStatistics, ...])
+
+    def pool_closed(self, pool: ConnectionPool) -> None:
+        assert_type(pool.for_writes, bool)
 
     def call_started(self, call: Call) -> float:
         assert_type((call.operation, call.db, call.table, call.rows, call.changes), tuple[str, str, str, int, bool])

@@ -40,7 +40,18 @@ if TYPE_CHECKING:
     from ._declared_table import DeclaredTable, In
     from ._dispatch import RetryPolicy, Row
     from ._instruments import Call, Instrument, Outcome
-    from ._network import Connect, Ping, Pings, Server, Servers, ServerStatistics, Statistics, Transport, connect_transport
+    from ._network import (
+        Connect,
+        ConnectionPool,
+        Ping,
+        Pings,
+        Server,
+        Servers,
+        ServerStatistics,
+        Statistics,
+        Transport,
+        connect_transport,
+    )
     from ._scan import Scan
     from ._table import Table
     from .manager import Manager, open_manager
@@ -54,7 +65,8 @@ else:
             "_declared_table": "DeclaredTable In",
             "_dispatch": "RetryPolicy Row",
             "_instruments": "Call Instrument Outcome",
-            "_network": "Connect Ping Pings Server Servers ServerStatistics Statistics Transport connect_transport",
+            "_network": "Connect ConnectionPool Ping Pings Server Servers ServerStatistics Statistics Transport "
+            "connect_transport",
             "_scan": "Scan",
             "_table": "Table",
             "manager": "Manager open_manager",
@@ -72,6 +84,7 @@ __all__ = [
     "Columns",
     "Connect",
     "ConnectionError",
+    "ConnectionPool",
     "DeclaredTable",
     "DecodingError",
     "DuplicateKeyError",

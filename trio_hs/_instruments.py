@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
 from .exceptions import HandlerSocketError, OperationalError
+
+if TYPE_CHECKING:
+    from ._network import ConnectionPool
 
 logger = logging.getLogger("trio_hs")
 
@@ -54,7 +57,7 @@ class Outcome(NamedTuple):
 
     @property
     def code(self) -> str | None:
-        """What the server answered when it refused, such as ``"1 121"`` for a duplicate key (docs/errors.md); otherwise None."""
+        """What the server answered when it refused, such as ``"1 121"`` for a duplicate key (docs/errors.md), or None."""
         return f"{self.error.code} {self.error.message}" if isinstance(self.error, OperationalError) else None
 
     @property
@@ -75,6 +78,13 @@ class Instrument:
     ``insert_many`` send many lines in some requests, and a failed request may be followed by another one. Sockets report
     neither. A call is cheaper if no instrument watches calls and requests.
     """
+
+    def pool_opened(self, pool: ConnectionPool) -> None:
+        """The client was opened. A Manager has a pool for reads and one for writes, a socket has one. It has connected to no
+        server yet. Until ``pool_closed``, ``pool`` says at any time how its servers are doing."""
+
+    def pool_closed(self, pool: ConnectionPool) -> None:
+        """The client is being closed. ``pool`` is the object that ``pool_opened`` got."""
 
     def connection_up(self, server: str) -> None:
         """A connection was made, and the server answered on it."""
@@ -142,7 +152,7 @@ class Instruments:
 
     Attributes:
       end: ends the block that opened the client, with the exception given; None when it has ended.
-      watch_calls: whether any of them watches calls or requests.
+      watch_calls: whether any of them watches calls.
       watch_requests: whether any of them watches requests.
     """
 
@@ -155,8 +165,8 @@ class Instruments:
         for instrument in self._instruments:
             if not isinstance(instrument, Instrument):
                 raise TypeError(f"instruments must hold instances of subclasses of trio_hs.Instrument, not {instrument!r}")
+        self.watch_calls = self._override("call_started", "call_ended")
         self.watch_requests = self._override("request_started", "request_ended", "request_done")
-        self.watch_calls = self.watch_requests or self._override("call_started", "call_ended")
 
     def __bool__(self) -> bool:
         return bool(self._instruments)
@@ -170,9 +180,11 @@ class Instruments:
         for instrument in self._instruments[:]:
             self.tell(instrument, event, *details)
 
-    def begin(self, event: str, *details: Any) -> list[tuple[Instrument, Any]]:
-        """Calls every instrument. Returns each with what it wants to be given at the end."""
-        return [(instrument, self.tell(instrument, event, *details)) for instrument in self._instruments[:]]
+    def begin(self, call: Call) -> list[tuple[Instrument, Any]]:
+        """Reports the start of a call. Returns every instrument with the context that it wants to be given later."""
+        if not self.watch_calls:
+            return [(instrument, None) for instrument in self._instruments]
+        return [(instrument, self.tell(instrument, "call_started", call)) for instrument in self._instruments[:]]
 
     def tell(self, instrument: Instrument, event: str, *details: Any) -> Any:
         """Calls an instrument. One that raises is dropped, so that it does not disturb the requests that it watches."""

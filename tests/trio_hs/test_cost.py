@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 import trio
@@ -97,7 +97,7 @@ def repeated(hs: trio_hs.Manager, operation: Operation, tasks: int, times: int) 
     return work
 
 
-def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
+def cost_of(name: str, tasks: int, requests: int = 2000, instruments: Sequence[trio_hs.Instrument] = ()) -> Cost:
     """Per request, when everything is connected and the indexes are open."""
 
     async def body(hs: trio_hs.Manager, transport: Loopback) -> Cost:
@@ -106,13 +106,40 @@ def cost_of(name: str, tasks: int, requests: int = 2000) -> Cost:
         times = max(1, requests // tasks // rows)
         return await Counter(transport).count(repeated(hs, operation, tasks, times), tasks * times * rows)
 
-    return in_manager(body)
+    return in_manager(body, instruments)
 
 
 @pytest.mark.parametrize("name,tasks", list(BOUNDS))
 def test_the_cost_of_a_request_stays_within_its_bound(name: str, tasks: int) -> None:
     cost = cost_of(name, tasks)
     assert cost.within(BOUNDS[name, tasks]), f"{name} by {tasks} tasks costs {cost}; the bound is {BOUNDS[name, tasks]}"
+
+
+class Connections(trio_hs.Instrument):
+    def connection_up(self, server: str) -> None:
+        pass
+
+
+class Calls(trio_hs.Instrument):
+    def call_ended(self, call: trio_hs.Call, outcome: trio_hs.Outcome, context: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_an_instrument_that_does_not_watch_calls_costs_them_nothing(name: str) -> None:
+    assert cost_of(name, 64, instruments=[Connections()]) == cost_of(name, 64)
+
+
+#: What a watched call costs beyond one that is not watched, at most: Python calls, and nothing else.
+WATCHED_CALLS = {"Table.get": 16, "insert": 22, "get_many": 0.025}
+
+
+@pytest.mark.parametrize("name", list(WATCHED_CALLS))
+def test_a_watched_call_costs_some_calls_more(name: str) -> None:
+    plain, watched = cost_of(name, 64), cost_of(name, 64, instruments=[Calls()])
+    assert plain.calls < watched.calls <= plain.calls + WATCHED_CALLS[name]
+    assert watched.switches <= plain.switches * 1.01
+    assert watched.sends <= plain.sends * 1.01
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_hs
 from tests.trio_hs.support.clients import managed
-from tests.trio_hs.support.fake import die_on_the_first_request, kill, read_only
+from tests.trio_hs.support.fake import black_hole, die_on_the_first_request, echo, kill, read_only
 
 
 class Log(trio_hs.Instrument):
@@ -61,6 +61,16 @@ async def test_instruments_are_called(nursery: trio.Nursery, autojump_clock: Moc
         assert [event[0] for event in log.events if event[0] in ("done", "retry")] == ["done", "retry", "done"]
 
 
+async def test_a_cancelled_request_is_neither_answered_nor_lost(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    log = Log()
+    async with managed(nursery, instruments=[log]) as (hs, fakes):
+        fakes[3].answer = lambda line: None if line[:1].isdigit() else echo(line)
+        with trio.move_on_after(0.5):
+            await hs.insert("d", "t", [("id", 1)])
+    assert fakes[3].requests
+    assert not [event for event in log.events if event[0] == "done"]
+
+
 async def test_a_faulty_instrument_is_dropped(
     nursery: trio.Nursery, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -97,7 +107,7 @@ async def test_a_retry_after_a_refusal_is_reported(nursery: trio.Nursery, autoju
         assert ("retry", "incr", "d.t", 1, trio_hs.ReadOnlyError) in log.events
 
 
-EVENTS = "connection_up connection_down connect_failed failover retry request_done"
+EVENTS = "pool_opened pool_closed connection_up connection_down connect_failed failover retry request_done"
 CALL_EVENTS = "call_started call_ended request_started request_ended"
 
 
@@ -155,3 +165,45 @@ async def test_a_cancelled_block_reports_no_failover(in_use: str, nursery: trio.
                         await hs.get("d", "t", ["id"], 1)
     assert ("failover", ("fake:3",)) in log.events
     assert ("failover", ()) not in log.events
+
+
+async def test_pools_say_how_many_connections_are_busy_and_how_many_callers_wait(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    pools: list[trio_hs.ConnectionPool] = []
+
+    class Pools(trio_hs.Instrument):
+        def pool_opened(self, pool: trio_hs.ConnectionPool) -> None:
+            pools.append(pool)
+
+        def pool_closed(self, pool: trio_hs.ConnectionPool) -> None:
+            pools.remove(pool)
+
+    def figures(pool: trio_hs.ConnectionPool) -> list[tuple[str, int, int, int]]:
+        return [(one.server, one.connections, one.busy, one.max_connections) for one in pool.statistics()]
+
+    async with managed(nursery, instruments=[Pools()], connections=2) as (hs, fakes):
+        reads, writes = pools
+        assert (reads.for_writes, writes.for_writes) == (False, True)
+        assert figures(reads) == [("fake:1", 0, 0, 2), ("fake:2", 0, 0, 2)]
+        await hs.connect()
+        assert figures(reads) == [("fake:1", 2, 0, 2), ("fake:2", 2, 0, 2)]
+        fakes[3].gate = trio.Event()
+        async with trio.open_nursery() as callers:
+            callers.start_soon(hs.insert, "d", "t", [("id", 1)])
+            await wait_all_tasks_blocked()
+            assert figures(writes) == [("fake:3", 2, 1, 2), ("fake:4", 2, 0, 2)]
+            fakes[3].gate.set()
+        for port in (1, 2):
+            black_hole(fakes[port])
+            for connection in fakes[port].open:
+                connection.reset()
+        await wait_all_tasks_blocked()
+        async with trio.open_nursery() as callers:
+            for _ in range(3):
+                callers.start_soon(hs.get, "d", "t", ["id"], 1)
+            await wait_all_tasks_blocked()
+            assert (reads.waiting, writes.waiting) == (3, 0)
+            callers.cancel_scope.cancel()
+        assert await trio.to_thread.run_sync(figures, reads) == [("fake:1", 0, 0, 2), ("fake:2", 0, 0, 2)]
+    assert pools == []

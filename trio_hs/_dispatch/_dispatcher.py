@@ -54,9 +54,10 @@ class Dispatcher:
         self.retry = retry
         self.instruments = instruments
         self.totals = _Totals()  # shared with the copies that declared tables make, each with its own codec
-        self.observed = instruments.watch_calls
+        self.observed = instruments.watch_calls or instruments.watch_requests
         self.watch: Watch | None = None  # of the only call, in a copy
-        self._plain = not self.observed and retry.hedge_after is None and retry.deadline is None
+        self._simple = retry.hedge_after is None and retry.deadline is None
+        self._plain = self._simple and not self.observed
         if retry.deadline is not None:  # it replaces the bound on waiting for a usable server
             reader.longest_wait = writer.longest_wait = math.inf
 
@@ -101,14 +102,13 @@ class Dispatcher:
                 except ProtocolError as error:
                     if first.error(line) is None:
                         garbled(first, index, operation, error, changes=False)
+        if self.observed:
+            observed: list[Any] = await self._observe(reader, index, tail, operation, shape, changes=False)
+            return observed
         return await self._read(index, tail, operation, shape, first)
 
     async def _read(self, index: Index, tail: bytes, operation: str, shape: Shape | None, first: Request | None) -> list[Any]:
         # A method of its own: the variables that `parse` captures would cost each task that waits in `read` some memory.
-        if self.observed:
-            with Watch(self.instruments, index, operation, 1, changes=False) as watch:
-                return await self.watched_by(watch)._read(index, tail, operation, shape, None)
-
         async def parse(request: Request) -> list[Any]:
             raise_refusal(request, index, operation)
             return await self.parsed(request.answers[0], index, shape)
@@ -155,15 +155,13 @@ class Dispatcher:
                     raise failed.error from failed.error.__cause__
                 except ProtocolError as error:
                     garbled(first, index, operation, error, changes=True)
+        if self.observed:
+            return await self._observe(writer, index, tail, operation, shape, changes=True, repeat=repeat)
         return await self._write(index, tail, operation, shape, repeat, first)
 
     async def _write(
         self, index: Index, tail: bytes, operation: str, shape: Shape | None, repeat: bool, first: Request | None
     ) -> Any:
-        if self.observed:
-            with Watch(self.instruments, index, operation, 1, changes=True) as watch:
-                return await self.watched_by(watch)._write(index, tail, operation, shape, repeat, None)
-
         async def parse(request: Request) -> Any:
             raise_refusal(request, index, operation)
             if shape is None:
@@ -171,6 +169,42 @@ class Dispatcher:
             return await self.parsed(request.answers[0], index, shape)
 
         return await self.perform(self.writer, index, (tail,), operation, parse, changes=True, repeat=repeat, first=first)
+
+    async def _observe(
+        self, pool: Pool, index: Index, tail: bytes, operation: str, shape: Shape | None, *, changes: bool, repeat: bool = False
+    ) -> Any:
+        """``read`` or ``write``, reported to instruments. The first attempt goes out as it does there."""
+        with Watch(self.instruments, index, operation, 1, changes=changes) as watch:
+            first: Request | None = None
+            connection = pool.choose() if self._simple and get_ident() == pool.thread else None
+            if connection is not None:
+                if changes:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                first = Request()
+                watch.server = connection.peer
+                sending = watch.send(connection.peer, 1) if changes or watch.requests else None
+                connection.submit(first, index, (tail,))
+                try:
+                    if first.failure is None:
+                        first.task = current_task()
+                        await wait_task_rescheduled(first.abort)
+                except BaseException as error:
+                    if sending is not None:
+                        sending.cancelled(first, error)
+                    raise
+                if sending is not None:
+                    sending.ended(first)
+                if first.failure is None and first.answers[0].startswith(b"0\t"):
+                    try:
+                        if changes and shape is None:
+                            return parse_number(first.answers[0])
+                        return await self.parsed(first.answers[0], index, shape)
+                    except ProtocolError as error:
+                        garbled(first, index, operation, error, changes=changes)
+            watched = self.watched_by(watch)
+            if changes:
+                return await watched._write(index, tail, operation, shape, repeat, first)
+            return await watched._read(index, tail, operation, shape, first)
 
     # ---- attempts
 

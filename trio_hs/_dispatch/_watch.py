@@ -20,35 +20,57 @@ class Watch:
 
     Attributes:
       retries: failed attempts that were followed by another one.
+      server: that of the last request.
+      requests: whether the requests are reported too.
     """
 
-    __slots__ = ("_call", "_contexts", "_effects", "_errors", "_index", "_instruments", "_server", "_started", "retries")
+    __slots__ = (
+        "_call",
+        "_contexts",
+        "_effects",
+        "_errors",
+        "_index",
+        "_instruments",
+        "_started",
+        "requests",
+        "retries",
+        "server",
+    )
 
     def __init__(self, instruments: Instruments, index: Index, operation: str, rows: int, *, changes: bool) -> None:
         self.retries = 0
+        self.requests = instruments.watch_requests
         self._instruments = instruments
         self._index = index
         self._call = Call(operation, index.db, index.table, rows, changes)
-        self._server: str | None = None  # of the last request
+        self.server: str | None = None
         self._effects = False  # whether any request may have changed data
         self._errors: list[HandlerSocketError] = []
 
     def __enter__(self) -> Watch:
         self._started = trio.current_time()
-        self._contexts = self._instruments.begin("call_started", self._call)
+        self._contexts = self._instruments.begin(self._call)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if isinstance(error, GeneratorExit):  # trio has ended before the task did
+        if not self._instruments.watch_calls:
             return
+        if error is None and not self._errors:
+            self._report(Outcome(trio.current_time() - self._started, self.server, None, False, 0, self.retries))
+        elif not isinstance(error, GeneratorExit):  # which comes when trio has ended before the task did
+            self._report(self._failure(error))
+
+    def _failure(self, error: BaseException | None) -> Outcome:
         first = self._errors[0] if self._errors else error
         if isinstance(error, trio.Cancelled):
             doubt = self._effects
         else:
             doubt = any(isinstance(one, ConnectionError) and one.maybe_applied for one in (*self._errors, first))
-        server = first.server if isinstance(first, ConnectionError) else self._server
+        server = first.server if isinstance(first, ConnectionError) else self.server
         failed = len(self._errors) or int(first is not None)
-        outcome = Outcome(trio.current_time() - self._started, server, first, doubt, failed, self.retries)
+        return Outcome(trio.current_time() - self._started, server, first, doubt, failed, self.retries)
+
+    def _report(self, outcome: Outcome) -> None:
         for instrument, context in self._contexts:
             self._instruments.tell(instrument, "call_ended", self._call, outcome, context)
 
@@ -59,7 +81,7 @@ class Watch:
 
     def send(self, server: str, lines: int) -> Sending:
         """A request is about to be sent to the server. The caller says how it ended."""
-        self._server = server
+        self.server = server
         return Sending(self, server, lines)
 
 
@@ -72,7 +94,7 @@ class Sending:
         self._watch = watch
         self._server = server
         self._lines = lines
-        if watch._instruments.watch_requests:
+        if watch.requests:
             self._started = trio.current_time()
             self._contexts = [
                 (instrument, watch._instruments.tell(instrument, "request_started", watch._call, server, lines, context))
@@ -82,17 +104,17 @@ class Sending:
     def ended(self, request: Request) -> None:
         """The answers or the failure of the request are there."""
         watch = self._watch
-        watch._server = request.connection.peer
+        watch.server = request.connection.peer
         if watch._call.changes and not watch._effects:
             watch._effects = _effects(request)
-        if watch._instruments.watch_requests:
+        if watch.requests:
             self._report(request.connection.peer, *_result(request, watch))
 
     def cancelled(self, request: Request | None, error: BaseException) -> None:
         """The caller no longer waits for the request. It is None if it only reads."""
         effects = request is not None and self._watch._call.changes and _effects(request)
         self._watch._effects = self._watch._effects or effects
-        if self._watch._instruments.watch_requests and not isinstance(error, GeneratorExit):
+        if self._watch.requests and not isinstance(error, GeneratorExit):
             self._report(self._server, error, effects, self._lines)
 
     def _report(self, server: str, error: BaseException | None, doubt: bool, failed: int) -> None:
@@ -114,8 +136,6 @@ def _effects(request: Request) -> bool:
     """Whether a request that changes data may have changed some, as far as is known now."""
     if any(line.startswith(b"0\t") for line in request.answers):
         return True
-    if request.failure is None and request.finished:
-        return False
     sent_lines: int = getattr(request, "sent_lines", request.lines)  # not set yet while it is under way
     return sent_lines > len(request.answers)
 

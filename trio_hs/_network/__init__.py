@@ -8,13 +8,14 @@ from ._pool import DEFAULT_TIMEOUT, Patience, Pool, open_pool
 from ._request import Request
 from ._servers import Server, Servers, parse_servers
 from ._settings import check_flags, check_secret, check_thread, require_trio
-from ._statistics import ServerStatistics, Statistics
+from ._statistics import ConnectionPool, ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport, how_to_connect
 
 __all__ = [
     "DEFAULT_TIMEOUT",
     "Connect",
     "Connection",
+    "ConnectionPool",
     "Patience",
     "Ping",
     "Pings",

@@ -258,6 +258,11 @@ class Pool:
                     return number
         return len(self.groups)
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a usable server."""
+        return self._waiters.count
+
     def statistics(self) -> tuple[ServerStatistics, ...]:
         """How every server is doing, in order of preference."""
         return statistics_of(self._links, self.retiring)
@@ -430,9 +435,11 @@ async def open_pool(
         )
         # An instrument may want to end the program. Its callers are in the middle of something, so a task of its own raises it.
         instruments.end = lambda error: nursery.start_soon(_raise, error)
+        instruments.call("pool_opened", pool)
         try:
             yield pool
         finally:
+            instruments.call("pool_closed", pool)
             instruments.end = None
             pool.close()
 

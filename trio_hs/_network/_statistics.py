@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ._connection import Connection
 from ._link import Link
@@ -20,6 +21,10 @@ class ServerStatistics:
     """Connections that take requests now."""
     stalled: int
     """Connections whose server is suspiciously silent with requests outstanding."""
+    busy: int
+    """Connections with requests outstanding."""
+    max_connections: int
+    """The number of connections that the client keeps to it, at most."""
     outstanding: int
     """Requests that wait for an answer or for their turn. Long ones count for several."""
     answers: int
@@ -52,22 +57,40 @@ class Statistics:
     """Failed attempts that were followed by another one, since the Manager was opened."""
 
 
+class ConnectionPool(Protocol):
+    """A pool of connections, as an :class:`Instrument` gets it. What is here may be used in any thread."""
+
+    @property
+    def for_writes(self) -> bool:
+        """Whether its servers are those for writes."""
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a usable server."""
+
+    def statistics(self) -> tuple[ServerStatistics, ...]:
+        """How its servers are doing."""
+
+
 def statistics_of(links: Iterable[Link], retiring: Collection[Connection]) -> tuple[ServerStatistics, ...]:
-    """How every server is doing, in the order of the links."""
+    """How every server is doing, in the order of the links. Also called in other threads, so it copies before it iterates."""
+    retiring = tuple(retiring)
     by_server: dict[Server, list[Link]] = {}
-    for link in links:
+    for link in tuple(links):
         by_server.setdefault(link.server, []).append(link)
     return tuple(_of_one(server, its_links, retiring) for server, its_links in by_server.items())
 
 
 def _of_one(server: Server, links: list[Link], retiring: Collection[Connection]) -> ServerStatistics:
-    connections = [link.connection for link in links if link.connection is not None]
+    connections = [connection for link in links if (connection := link.connection) is not None]
     problems = [(link.failed_at, problem) for link in links if (problem := link.problem) is not None]
     last_error_at, last_error = max(problems, default=(None, None))
     return ServerStatistics(
         server=str(server),
         connections=len(connections),
         stalled=sum(connection.stalled for connection in connections),
+        busy=sum(connection.load > 0 for connection in connections),
+        max_connections=len(links),
         outstanding=sum(connection.load for connection in connections),
         answers=sum(link.answered for link in links)
         + sum(each.answered for each in (*connections, *retiring) if each.peer == str(server)),

@@ -37,6 +37,11 @@ class Waiters(Generic[LinkT]):
         self._overdue_at = 0.0
         self._timing = False
 
+    @property
+    def count(self) -> int:
+        """How many tasks wait."""
+        return len(self._tasks)
+
     async def wait(self, start: Callable[[Callable[[], Any]], None]) -> bool:
         """Returns True when every server that may be used has failed since the call, False for any other news.
 

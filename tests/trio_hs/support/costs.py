@@ -6,7 +6,7 @@ import gc
 import random
 import sys
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -165,13 +165,13 @@ def counted_run(run: Callable[[], Awaitable[T]]) -> T:
         return trio.run(run, clock=trio.testing.MockClock())
 
 
-def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[T]]) -> T:
+def in_manager(body: Callable[[trio_hs.Manager, Loopback], Awaitable[T]], instruments: Sequence[trio_hs.Instrument] = ()) -> T:
     """What `body` gives, in a run of its own, where readers and writers are one and the same server."""
 
     async def run() -> T:
         transport = Loopback()
         server = [("inet", "server", 1)]
-        async with trio_hs.open_manager(server, server, connect=transport.connect) as hs:
+        async with trio_hs.open_manager(server, server, connect=transport.connect, instruments=instruments) as hs:
             return await body(hs, transport)
 
     return counted_run(run)
