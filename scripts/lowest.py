@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints-lowest.txt"
-FOR_USERS = ("describe", "testing")
+FOR_USERS = ("describe", "otel", "testing")
 """The extras that count. `sql` needs the headers of MariaDB's client, and the others are for development, where
 constraints.txt holds."""
 

@@ -198,6 +198,9 @@ _MEANINGS: dict[tuple[int, str], str] = {
     (1, "167"): "auto_increment has reached its column's end, or an earlier error has stuck in the server's writer thread",
 }
 
+#: The server's words for errors that are no numbers.
+WORDS = frozenset(message for _, message in (*_CLASSES, *_MEANINGS) if not message.isdecimal())
+
 
 def operational_error(code: int, message: str, context: str = "", server: str | None = None) -> OperationalError:
     """The error for the ``server``'s answer ``code message``, of the class for that answer.

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import trio
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from trio.testing import MockClock
 
 import trio_hs
@@ -19,10 +21,14 @@ from tests.trio_hs.support.fake import echo, kill
 PAGE = Path(__file__).parents[2] / "docs" / "observability.md"
 
 
+def blocks() -> list[str]:
+    """The Python blocks of the page."""
+    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
 def names_of(beginning: str, **given: Any) -> dict[str, Any]:
-    """What the page's only Python block that begins so defines."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = (block for block in blocks if block.startswith(beginning))
+    """What the only block that begins so defines."""
+    (block,) = (block for block in blocks() if block.startswith(beginning))
     exec(compile(block, str(PAGE), "exec"), given)
     return given
 
@@ -67,3 +73,31 @@ async def test_the_formatter_writes_the_attributes(nursery: trio.Nursery, autoju
     assert {"level": "WARNING", "message": "fake:1: cannot connect: Connection refused", "server": "fake:1"} in lines
     failover = "failover: reads go to fake:2, and no longer to fake:1"
     assert {"level": "WARNING", "message": failover, "servers": ["fake:2"]} in lines
+
+
+async def test_opentelemetry_is_set_up_as_the_page_says(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """With an exporter and readers in memory in the place of those that print."""
+    to_providers_of_the_program, to_named_ones, with_a_view = (block for block in blocks() if "opentelemetry" in block)
+    spans = InMemorySpanExporter()
+    names: dict[str, Any] = {"trio_hs": trio_hs, "spans": spans}
+
+    async def run(original: str) -> str:
+        names["reader"] = InMemoryMetricReader()
+        block = original.replace("ConsoleSpanExporter()", "spans")
+        exec(block.replace("PeriodicExportingMetricReader(ConsoleMetricExporter())", "reader"), names)
+        telemetry = names["telemetry"]
+        if original is with_a_view:
+            telemetry = names["OpenTelemetryInstrument"](meter_provider=names["meters"])
+        async with managed(nursery, instruments=[telemetry]) as (hs, _):
+            await hs.get("d", "t", ["id"], 1)
+        data = names["reader"].get_metrics_data() if "meters" in names else None
+        return "" if data is None else data.to_json(indent=None)
+
+    assert await run(to_providers_of_the_program) == ""
+    assert "db.client.operation.duration" in await run(to_named_ones)
+    names["tracers"].force_flush()
+    assert [span.name for span in spans.get_finished_spans()] == ["get t"]
+    names["tracers"].shutdown()
+    names["meters"].shutdown()
+    assert '"explicit_bounds": [0.0001, 0.0002' in await run(with_a_view)
+    names["meters"].shutdown()
