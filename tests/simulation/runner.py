@@ -61,10 +61,37 @@ def deterministic(seed: str) -> Iterator[None]:
 
 
 class _Recorder(Instrument):
-    """Writes the client's own events into the log, and judges why connections end."""
+    """Writes the client's own events into the log, and judges why connections end, and whether each start has its end."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.open: set[object] = set()
+        self.pools = 0
+
+    def pool_opened(self, pool: trio_hs.ConnectionPool) -> None:
+        self.pools += 1
+
+    def pool_closed(self, pool: trio_hs.ConnectionPool) -> None:
+        self.pools -= 1
+        if self.open and not self.pools:
+            self.run.model.violated(f"instruments were not told how {len(self.open)} calls and requests ended")
+
+    def _begin(self, *details: object) -> object:
+        context = (*details, object())
+        self.open.add(context)
+        return context
+
+    def call_started(self, call: trio_hs.Call) -> object:
+        return self._begin(call)
+
+    def call_ended(self, call: trio_hs.Call, outcome: trio_hs.Outcome, context: object) -> None:
+        self.open.remove(context)
+
+    def request_started(self, call: trio_hs.Call, server: str, lines: int, context: object) -> object:
+        return self._begin(call, server)
+
+    def request_ended(self, call: trio_hs.Call, lines: int, outcome: trio_hs.Outcome, context: object) -> None:
+        self.open.remove(context)
 
     def connection_up(self, server: str) -> None:
         self.run.note("up", server)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from threading import get_ident
 from typing import Any
 
 import pytest
 import trio
 
-from trio_hs import Find, Manager, ReadSocket, RetryPolicy, open_manager, open_read_socket
+from trio_hs import Call, Find, Instrument, Manager, ReadSocket, RetryPolicy, open_manager, open_read_socket
 from trio_hs.testing import EmbeddedServer, Table, open_server
 
 TABLE = Table("d", "t", {"id": "INT NOT NULL"}, primary_key=["id"])
@@ -47,19 +48,34 @@ async def in_threads(server: EmbeddedServer, hs: Manager, name: str) -> None:
         assert server.statistics().requests == before
 
 
+class AtHome(Instrument):
+    """Fails in another thread than that in which it was made."""
+
+    def __init__(self) -> None:
+        self.thread = get_ident()
+        self.failed = False
+
+    def call_started(self, call: Call) -> None:
+        self.failed = self.failed or get_ident() != self.thread
+
+
 @pytest.mark.parametrize("policy", [RetryPolicy(), RetryPolicy(deadline=1.0)], ids=["usual", "with a deadline"])
+@pytest.mark.parametrize("watched", [False, True], ids=["not watched", "watched"])
 @pytest.mark.parametrize("used", [False, True], ids=["new", "connected"])
 @pytest.mark.parametrize("name", list(CALLS))
-async def test_a_call_from_another_thread_is_refused(name: str, used: bool, policy: RetryPolicy) -> None:
+async def test_a_call_from_another_thread_is_refused(name: str, used: bool, watched: bool, policy: RetryPolicy) -> None:
+    instrument = AtHome()
+    options: dict[str, Any] = {"retry": policy, "instruments": [instrument] if watched else []}
     async with (
         open_server([TABLE]) as server,
-        open_manager([server.read_address], [server.write_address], connect=server.connect, retry=policy) as hs,
+        open_manager([server.read_address], [server.write_address], connect=server.connect, **options) as hs,
     ):
         if used:
             assert await hs.insert("d", "t", [("id", 1)]) is None
             assert await hs.get("d", "t", ["id"], 1) == [("id", "1")]
         await in_threads(server, hs, name)
         assert await hs.get("d", "t", ["id"], 1) == ([("id", "1")] if used else [])
+    assert not instrument.failed
 
 
 @pytest.mark.process

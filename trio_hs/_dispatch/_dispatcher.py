@@ -174,9 +174,9 @@ class Dispatcher:
         self, pool: Pool, index: Index, tail: bytes, operation: str, shape: Shape | None, *, changes: bool, repeat: bool = False
     ) -> Any:
         """``read`` or ``write``, reported to instruments. The first attempt goes out as it does there."""
-        with Watch(self.instruments, index, operation, 1, changes=changes) as watch:
+        with Watch(self.instruments, index, operation, 1, self.now(), changes=changes) as watch:
             first: Request | None = None
-            connection = pool.choose() if self._simple and get_ident() == pool.thread else None
+            connection = pool.choose() if self._simple else None
             if connection is not None:
                 if changes:
                     await trio.lowlevel.checkpoint_if_cancelled()

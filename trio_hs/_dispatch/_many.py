@@ -89,7 +89,7 @@ async def get_many(
     size = math.ceil(count / math.ceil(count / NEAR_KEYS)) if near else READ_KEYS
     lists = await in_turns(_key_lists(values, encode, size))
     if dispatcher.observed:
-        with Watch(dispatcher.instruments, index, operation, count, changes=False) as watch:
+        with Watch(dispatcher.instruments, index, operation, count, dispatcher.now(), changes=False) as watch:
             return await _get_lists(dispatcher.watched_by(watch), index, lists, count, operation, since, patience, near)
     return await _get_lists(dispatcher, index, lists, count, operation, since, patience, near)
 
@@ -227,7 +227,7 @@ async def insert_many(
     """
     chunks = await in_turns(chunks_of_tails(rows, encoder, chunk_lines=WRITE_LINES, chunk_bytes=WRITE_BYTES))
     if dispatcher.observed:
-        with Watch(dispatcher.instruments, index, operation, len(rows), changes=True) as watch:
+        with Watch(dispatcher.instruments, index, operation, len(rows), dispatcher.now(), changes=True) as watch:
             return watch.each(await _insert_chunks(dispatcher.watched_by(watch), index, chunks, operation))
     return await _insert_chunks(dispatcher, index, chunks, operation)
 

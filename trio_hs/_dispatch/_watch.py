@@ -37,18 +37,20 @@ class Watch:
         "server",
     )
 
-    def __init__(self, instruments: Instruments, index: Index, operation: str, rows: int, *, changes: bool) -> None:
+    def __init__(
+        self, instruments: Instruments, index: Index, operation: str, rows: int, started: float, *, changes: bool
+    ) -> None:
         self.retries = 0
         self.requests = instruments.watch_requests
         self._instruments = instruments
         self._index = index
+        self._started = started
         self._call = Call(operation, index.db, index.table, rows, changes)
         self.server: str | None = None
         self._effects = False  # whether any request may have changed data
         self._errors: list[HandlerSocketError] = []
 
     def __enter__(self) -> Watch:
-        self._started = trio.current_time()
         self._contexts = self._instruments.begin(self._call)
         return self
 

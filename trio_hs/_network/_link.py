@@ -198,7 +198,8 @@ class Link:
         """0 if the server is fit for use, 1 if it stalls, 2 if it would refuse. Greater is worse."""
         if self.refusing:
             return 2
-        return int(self.connection is not None and self.connection.stalled)
+        connection = self.connection  # read once: instruments ask in other threads
+        return int(connection is not None and connection.stalled)
 
     @enable_ki_protection
     async def shun(self) -> None:
@@ -345,9 +346,10 @@ class Link:
     @property
     def problem(self) -> str | None:
         """Why the last attempt to connect failed or the last connection ended, until the server has answered again."""
-        if self.error is None or (self.connection is not None and self.connection.answered):
+        error, connection = self.error, self.connection  # read once: instruments ask in other threads
+        if error is None or (connection is not None and connection.answered):
             return None
-        return reason_of(self.error)
+        return reason_of(error)
 
     def _connection_changed(self, connection: Connection) -> None:
         if connection.worn and self.connection is connection:
