@@ -43,7 +43,7 @@ class Clock:
     def start(self) -> None:
         self.rows = 0
         self.contender.checking = self.contender.checking_cpu = 0.0
-        self._server = server_cpu(self.contender.target.pid)
+        self._server = server_cpu(self.contender.server_pid)
         self._client = client_cpu()
         self._begin = perf_counter()
         self.end = self._begin + self.seconds
@@ -55,7 +55,7 @@ class Clock:
             "rows": self.rows,
             "rate": self.rows / elapsed,
             "client_us": (client_cpu() - self._client - self.contender.checking_cpu) / self.rows * 1e6,
-            "server_us": (server_cpu(self.contender.target.pid) - self._server) / self.rows * 1e6,
+            "server_us": (server_cpu(self.contender.server_pid) - self._server) / self.rows * 1e6,
         }
 
 

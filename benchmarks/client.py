@@ -1,11 +1,13 @@
-"""Compare trio_hs with Python's SQL clients and a bare socket, in one run against one real MariaDB. `./dev bench client`
+"""Compare trio_hs with Python's SQL clients, with Valkey and with a bare socket, in one run. `./dev bench client`
 
 Measures reads, inserts and increments by 1, 16, 64 and 256 tasks, and batches of 1,000 rows, in alternating rounds, each
-contender in its own process. Every answer is checked. Prints the medians and the verdict on each claim, and writes
-`client.json`, `client.md` and `client.svg`. Exit code 1: a claim does not hold; 2: something could not run.
+contender in its own process, a client in each mode that may be its best. Every answer is checked, and that statements were
+prepared where the mode says so. Prints the medians and the verdict on each claim, and writes `client.json`, `client.md` and
+`client.svg`. Exit code 1: a claim does not hold; 2: something could not run.
 
 Both sides have the same durability: `innodb_flush_log_at_trx_commit=1`, `sync_binlog` as shipped (0), and nothing in the
-binary log, which HandlerSocket's writes never reach and which the SQL sessions switch off.
+binary log, which HandlerSocket's writes never reach and which the SQL sessions switch off. Valkey, where its server is
+installed, flushes each write before it answers (`appendfsync always`). What cannot run here is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -20,13 +22,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import trio
 
 from hs_drill._cluster import Cluster, ClusterError
@@ -34,29 +35,16 @@ from hs_drill._trio_child import first_error
 from hs_drill.servers import execute_sql, open_cluster
 from hs_drill.servers._replication import create_table
 
-from ._client_report import FLOORS, write_report
-from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, INSERTED, READ, ROWS, Target, payload
+from ._client_report import write_report
+from ._contenders import COLUMNS_SQL, CONTENDERS, COUNTED, DATABASE, FILLED, FLOOR, READ, ROWS, VALKEY, Target, payload
+from ._stores import BY_TASKS, IN_BATCHES, BenchmarkError, Case, Database, Hashes
+from ._valkey_server import ValkeyServer, open_valkey, valkey_version
 
 ROOT = Path(__file__).resolve().parent.parent
 TASKS = (1, 16, 64, 256)
 POOLS = (1, 4, 16, 64)
-BY_TASKS, IN_BATCHES = ("get", "insert", "incr"), ("get_many", "find_in", "insert_many")
 #: Extra time for a measurement: connecting, the last answers.
 PATIENCE = 60.0
-
-
-class BenchmarkError(Exception):
-    """Something could not be measured; the message is one line for the user."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One combination that is measured in every round."""
-
-    contender: str
-    operation: str
-    tasks: int
-    pool: int
 
 
 @dataclass
@@ -83,7 +71,7 @@ def cases(names: Iterable[str], tasks: Sequence[int], pools: Sequence[int]) -> l
 
 def pools_for(name: str, tasks: int, pools: Sequence[int]) -> list[int]:
     """The pool sizes to try: one connection if tasks can share it, otherwise at most one per task."""
-    if CONTENDERS[name].shared or name in FLOORS or tasks == 1:
+    if CONTENDERS[name].shared or CONTENDERS[name].kind == FLOOR or tasks == 1:
         return [1]
     return [pool for pool in pools if 1 < pool <= tasks] or [1]
 
@@ -131,38 +119,6 @@ class Child:
             pass
 
 
-class Database:
-    """An SQL connection that verifies what the contenders have really done."""
-
-    def __init__(self, target: Target) -> None:
-        self.connection = pymysql.connect(
-            host=target.host, port=target.sql_port, user=target.user, password=target.password, database=DATABASE
-        )
-        self.connection.autocommit(True)
-        self._one("SET SESSION lock_wait_timeout = 30")  # an index left open would make the TRUNCATE wait forever
-        self.total = self._sum()
-
-    def _one(self, statement: str) -> Any:
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchone()
-
-    def _sum(self) -> int:
-        return int(self._one(f"SELECT SUM(n) FROM {COUNTED}")[0])
-
-    def check(self, case: Case, changed: int) -> None:
-        """Check that exactly the acknowledged rows are there. Empties the table that was filled."""
-        if case.operation == "incr":
-            before, self.total = self.total, self._sum()
-            if (added := self.total - before) != changed:
-                raise BenchmarkError(f"{case}: {changed} increments were acknowledged, {added} were done")
-        if case.operation in ("insert", "insert_many"):
-            there = self._one(f"SELECT COUNT(*), MAX(id), SUM(payload = '{INSERTED}') FROM {FILLED}")
-            if there != (changed, changed, changed):
-                raise BenchmarkError(f"{case}: {changed} inserts were acknowledged; count, last id and right ones: {there}")
-            self._one(f"TRUNCATE TABLE {FILLED}")
-
-
 @contextmanager
 def children(names: Iterable[str], target: Target) -> Iterator[dict[str, Child]]:
     with ExitStack() as stack:
@@ -173,11 +129,13 @@ def measure(target: Target, wanted: list[Case], rounds: int, seconds: float) -> 
     """Measure every case once per round, alternately forwards and backwards, so that none always follows the same one."""
     cells = [Cell(case) for case in wanted]
     database = Database(target)
+    hashes = Hashes(target) if target.valkey_port else None
     with children(dict.fromkeys(case.contender for case in wanted), target) as by_name:
         for number in range(rounds):
             for cell in cells if number % 2 == 0 else reversed(cells):
                 result = by_name[cell.case.contender].measure(cell.case, seconds)
-                database.check(cell.case, result["changed"])
+                store = hashes if hashes and CONTENDERS[cell.case.contender].kind == VALKEY else database
+                store.check(cell.case, result["changed"])
                 cell.rates.append(result["rate"])
                 cell.client_us.append(result["client_us"])
                 cell.server_us.append(result["server_us"])
@@ -185,7 +143,7 @@ def measure(target: Target, wanted: list[Case], rounds: int, seconds: float) -> 
     return cells
 
 
-async def set_up(cluster: Cluster) -> Target:
+async def set_up(cluster: Cluster, valkey: ValkeyServer | None) -> Target:
     """Create and fill the tables, and reset the server's variables that the harness changes to their shipped values."""
     server = cluster.writer
     for table in (READ, COUNTED, FILLED):
@@ -205,6 +163,8 @@ async def set_up(cluster: Cluster) -> Target:
         user=server.admin_user,
         password=server.admin_password,
         pid=server.pid,
+        valkey_port=valkey.port if valkey else 0,
+        valkey_pid=valkey.pid if valkey else 0,
     )
 
 
@@ -213,8 +173,8 @@ async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
     variables = "innodb_flush_log_at_trx_commit", "sync_binlog", "log_bin", "innodb_buffer_pool_size", "handlersocket_threads"
     listed = ", ".join(f"'{name}'" for name in variables)
     shown = await execute_sql(cluster.writer, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})")
-    distributions = [CONTENDERS[name].distribution for name in names]
-    versions = {name: importlib.metadata.version(name) for name in (*distributions, "trio", "trio-hs") if name}
+    distributions = dict.fromkeys(each for name in names for each in CONTENDERS[name].distributions)
+    versions = {name: importlib.metadata.version(name) for name in (*distributions, "trio", "trio-hs")}
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
@@ -223,6 +183,7 @@ async def environment(cluster: Cluster, names: Iterable[str]) -> dict[str, Any]:
         "python": platform.python_version(),
         "server": cluster.version,
         "server_variables": {row["Variable_name"]: row["Value"] for row in shown},
+        "valkey": await trio.to_thread.run_sync(valkey_version),
         "sql_log_bin": "0 in the SQL clients' sessions; HandlerSocket's writes are never logged",
         "libraries": versions,
         "load_average_before": [round(load, 2) for load in os.getloadavg()],
@@ -246,28 +207,28 @@ def cpu_model() -> str:
     return platform.processor()
 
 
-def installed(only: Sequence[str]) -> list[str]:
-    """The contenders that can run here; prints the others."""
-    unknown = [name for name in only if name not in CONTENDERS]
+def installed(only: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The contenders that can run here, and why the others cannot; prints that too. A name stands for all of its modes."""
+    names = {contender.name for contender in CONTENDERS.values()}
+    unknown = [name for name in only if name not in names and name not in CONTENDERS]
     if unknown:
         raise BenchmarkError(f"no contender {unknown[0]!r}; there are: {', '.join(CONTENDERS)}")
-    found = []
-    for name in only or CONTENDERS:
-        distribution = CONTENDERS[name].distribution
-        try:
-            if distribution is not None:
-                importlib.metadata.version(distribution)
-            found.append(name)
-        except importlib.metadata.PackageNotFoundError:
-            print(f"{distribution} is not installed (pip install 'trio-hs-drill[bench]'): left out", file=sys.stderr)
-    return found
+    wanted = {label: each for label, each in CONTENDERS.items() if not only or label in only or each.name in only}
+    left_out = {label: why for label, each in wanted.items() if (why := each.missing())}
+    for label, why in left_out.items():
+        print(f"{label} is left out: {why}", file=sys.stderr)
+    return [label for label in wanted if label not in left_out], left_out
 
 
 def result_of(cell: Cell) -> dict[str, Any]:
     """A cell's entry in the report, with its medians."""
+    contender = CONTENDERS[cell.case.contender]
     return {
         **asdict(cell.case),
-        "runtime": CONTENDERS[cell.case.contender].runtime,
+        "contender": contender.name,
+        "mode": contender.mode,
+        "kind": contender.kind,
+        "runtime": contender.runtime,
         "rate": statistics.median(cell.rates),
         "client_us": statistics.median(cell.client_us),
         "server_us": statistics.median(cell.server_us),
@@ -276,12 +237,14 @@ def result_of(cell: Cell) -> dict[str, Any]:
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    names = installed(options.only)
+    names, left_out = installed(options.only)
     tasks, pools = ((16,), (4,)) if options.quick else (TASKS, POOLS)
     wanted = cases(names, tasks, pools)
-    async with open_cluster("mariadb", readers=0) as cluster:
-        target = await set_up(cluster)
-        about = await environment(cluster, names)
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(open_cluster("mariadb", readers=0))
+        with_valkey = any(CONTENDERS[name].kind == VALKEY for name in names)
+        target = await set_up(cluster, await stack.enter_async_context(open_valkey()) if with_valkey else None)
+        about = {**await environment(cluster, names), "left_out": left_out}
         # abandon_on_cancel is safe: the children's input ends with this process, and so do they.
         cells = await trio.to_thread.run_sync(measure, target, wanted, options.rounds, options.seconds, abandon_on_cancel=True)
     settings = {"rounds": options.rounds, "seconds": options.seconds, "quick": options.quick}

@@ -40,6 +40,9 @@ setup_haproxy() { (PATH="$PATH:/usr/sbin" && have haproxy) || apt_install haprox
 
 setup_chromium() { have chromium || have chromium-browser || have google-chrome || apt_install chromium || true; }
 
+# Debian 12 has only Redis, from which Valkey comes.
+setup_valkey() { have valkey-server || have redis-server || apt_install valkey-server || apt_install redis-server || true; }
+
 # mysqlclient is built from source, with these.
 setup_client_headers() { have mariadb_config || apt_install libmariadb-dev pkg-config gcc python3-dev; }
 
