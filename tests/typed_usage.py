@@ -33,6 +33,7 @@ from trio_hs import (
     Outcome,
     RetryPolicy,
     Row,
+    Secret,
     Server,
     Servers,
     ServerStatistics,
@@ -288,14 +289,20 @@ async def connect(server: Server) -> trio_hs.Transport:
     return await trio_hs.connect_transport(server)
 
 
+async def fetch_secret() -> str:
+    return ""
+
+
 async def main(reads: Servers, writes: Servers) -> None:
     """The program, against a server with an empty table of trucks."""
     watch = Watch()
     policy = RetryPolicy(attempts=3, backoff=0.1, max_backoff=2, deadline=5.0, hedge_after=1.0, repeat_writes={"update"})
     assert_type(policy.pause(1), float)
+    read_secret: Secret = fetch_secret
     async with trio_hs.open_manager(
-        reads, writes, read_secret=None, write_secret=None, timeout=2.5, connections=2, retry=policy, encoding="utf-8",
-        write_databases={"drill": "drill_wt"}, move_writes_on_silence=False, instruments=[watch], connect=connect,
+        reads, writes, read_secret=read_secret, write_secret=lambda: "", timeout=2.5, connections=2, retry=policy,
+        encoding="utf-8", write_databases={"drill": "drill_wt"}, move_writes_on_silence=False, instruments=[watch],
+        connect=connect,
     ) as hs:  # fmt: skip
         assert_type(hs, Manager)
         await writing(hs, flag=True)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ConnectionPool,
         Ping,
         Pings,
+        Secret,
         Server,
         Servers,
         ServerStatistics,
@@ -65,7 +66,7 @@ else:
             "_declared_table": "DeclaredTable In",
             "_dispatch": "RetryPolicy Row",
             "_instruments": "Call Instrument Outcome",
-            "_network": "Connect ConnectionPool Ping Pings Server Servers ServerStatistics Statistics Transport "
+            "_network": "Connect ConnectionPool Ping Pings Secret Server Servers ServerStatistics Statistics Transport "
             "connect_transport",
             "_scan": "Scan",
             "_table": "Table",
@@ -118,6 +119,7 @@ __all__ = [
     "RetryPolicy",
     "Row",
     "Scan",
+    "Secret",
     "Server",
     "ServerStatistics",
     "Servers",

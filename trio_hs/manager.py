@@ -22,6 +22,7 @@ from ._network import (
     Connect,
     Pings,
     Pool,
+    Secret,
     Servers,
     Statistics,
     check_flags,
@@ -415,8 +416,8 @@ async def open_manager(
     read_servers: Servers | None = None,
     write_servers: Servers | None = None,
     *,
-    read_secret: str | None = None,
-    write_secret: str | None = None,
+    read_secret: Secret | None = None,
+    write_secret: Secret | None = None,
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
     retry: RetryPolicy | None = None,
@@ -431,8 +432,8 @@ async def open_manager(
     Args:
       read_servers, write_servers: a list of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, which
         share the load; or a list of such lists, in order of preference. By default localhost's ports 9998 and 9999.
-      read_secret, write_secret: the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr``. A
-        :class:`Server` may have a secret of its own.
+      read_secret, write_secret: the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr``: a text, or
+        where each new connection gets it, see :data:`Secret`. A :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
         stalled server from a slow caller. To limit an operation, use ``trio.fail_after``.
       connections: the number of connections to each server.

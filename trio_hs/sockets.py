@@ -17,6 +17,7 @@ from ._network import (
     Connect,
     Pool,
     Request,
+    Secret,
     Servers,
     answer_of,
     check_thread,
@@ -369,7 +370,7 @@ class WriteSocket(ReadSocket):
 @asynccontextmanager
 async def open_read_socket(
     servers: Servers,
-    secret: str | None = None,
+    secret: Secret | None = None,
     *,
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,
@@ -393,7 +394,7 @@ async def open_read_socket(
 @asynccontextmanager
 async def open_write_socket(
     servers: Servers,
-    secret: str | None = None,
+    secret: Secret | None = None,
     *,
     timeout: float = DEFAULT_TIMEOUT,
     connections: int = 1,

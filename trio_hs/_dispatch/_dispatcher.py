@@ -253,7 +253,7 @@ class Dispatcher:
                 error = garbled(request, index, operation, exc, changes=changes)
             except OperationalError as refusal:
                 attempts = attempts or Attempts(self.retry, pool, started)
-                pause = attempts.pause_after_refusal(request, changes=changes)
+                pause = attempts.pause_after_refusal(request, patience, changes=changes)
                 if pause is not None:
                     await self._pause(index, operation, attempts, refusal, pause)
                     continue

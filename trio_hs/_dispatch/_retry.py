@@ -115,19 +115,26 @@ class Attempts:
         self._hang_ups = 0
         self._spared = False
 
-    def pause_after_refusal(self, request: Request | None, *, changes: bool) -> float | None:
+    def pause_after_refusal(self, request: Request | None, patience: Patience, *, changes: bool) -> float | None:
         """Seconds to wait before the next attempt when a server refused the operation; None if that is final.
 
-        One refusal is not final: that of a server that takes no requests now, perhaps because it is shutting down. Another
-        server may take them, or this one a moment later.
+        Two refusals are not final. That of a server that takes no requests now, perhaps because it is shutting down: another
+        server may take them, or this one a moment later. And that of a secret which rotates (``request`` is None then): server
+        and secret do not change at the same moment.
         """
-        if request is None or self.number >= self._policy.attempts or not turned_away(request, changes=changes):
+        self._spared = False
+        if self.number >= self._policy.attempts:
+            return None
+        if request is None:
+            pause = self._policy.pause(self.number)
+            late = patience.exhausted or trio.current_time() + pause > self._give_up_at
+            return pause if self._pool.secrets_rotate and not late else None
+        if not turned_away(request, changes=changes):
             return None
         elsewhere = self._pool.refused(request)
         pause = 0.0 if elsewhere else self._policy.pause(self.number)
         if (changes and not elsewhere) or trio.current_time() + pause > self._give_up_at:
             return None
-        self._spared = False
         return pause
 
     def pause_after_failure(

@@ -2,12 +2,14 @@
 
 from ._background import background_nursery
 from ._connection import Connection
+from ._open_pool import open_pool
 from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
 from ._pings import Ping, Pings, ping_all
-from ._pool import DEFAULT_TIMEOUT, Patience, Pool, open_pool
+from ._pool import DEFAULT_TIMEOUT, Patience, Pool
 from ._request import Request
+from ._secrets import Secret, check_secret
 from ._servers import Server, Servers, parse_servers
-from ._settings import check_flags, check_secret, check_thread, require_trio
+from ._settings import check_flags, check_thread, require_trio
 from ._statistics import ConnectionPool, ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport, how_to_connect
 
@@ -21,6 +23,7 @@ __all__ = [
     "Pings",
     "Pool",
     "Request",
+    "Secret",
     "Server",
     "ServerStatistics",
     "Servers",

@@ -12,10 +12,12 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._instruments import Instruments
+from ..exceptions import AuthenticationError
 from ._addresses import Addresses
 from ._connection import Connection
 from ._failures import without_tracebacks
 from ._reasons import is_refusal, reason_of
+from ._secrets import Secret, SecretError, rotates, secret_now
 from ._servers import Server
 from ._transport import Connect
 
@@ -39,7 +41,7 @@ class LinkOwner(Protocol):
 
     timeout: float
     """Seconds that a server may be silent. An address may override it."""
-    secret: str | None
+    secret: Secret | None
     """The secret of the servers. An address may override it."""
     moves_on_silence: bool
     """Whether silence and any failure to connect count as a refusal."""
@@ -123,6 +125,8 @@ class Link:
         self._address = server  # the one of the last connection
         self._connected_at = -math.inf
         self._doubtful = False  # whether it gave no answer to requests when it was last connected
+        self._secret = pool.secret if server.secret is None else server.secret
+        self._secret_due = False  # whether the last attempt to connect got as far as asking for the secret, and no further
 
     def __repr__(self) -> str:
         if not self.pool.used:
@@ -134,6 +138,11 @@ class Link:
     @property
     def timeout(self) -> float:
         return self.server.timeout or self.pool.timeout
+
+    @property
+    def secret_rotates(self) -> bool:
+        """Whether the next connection may get another secret."""
+        return rotates(self._secret)
 
     @property
     def trouble(self) -> str:
@@ -219,18 +228,25 @@ class Link:
             connection = Connection(
                 transport, self.peer, timeout=self.timeout, on_closed=self._closed, on_changed=self._connection_changed
             )
+            # Not before the server is reached: a server that is down must not have the secret fetched each second.
+            self._secret_due = True
+            secret = await secret_now(self._secret)
+            self._secret_due = False
             began = trio.current_time()
-            await connection.authenticate(self.pool.secret if self.server.secret is None else self.server.secret)
+            await connection.authenticate(secret)
             return Contact(connection, address, trio.current_time() - began)
         except BaseException:
             transport.close()
             raise
 
     async def _reach(self) -> Contact:
+        self._secret_due = False
         try:
             with trio.fail_after(self.timeout):
                 return await self._addresses.first_answer(self._contact, _discard)
         except trio.TooSlowError:
+            if self._secret_due:
+                raise SecretError(f"the function for the secret took longer than {self.timeout:g} s") from None
             raise TimeoutError(f"no answer within {self.timeout:g} s") from None
 
     async def ping(self) -> float:
@@ -285,7 +301,9 @@ class Link:
         self.failed_attempts += 1
         self.hopeful = self.renewing = False
         # A server that was down and is silent now counts as down.
-        self._down = self._down or self.pool.moves_on_silence or is_refusal(error)
+        # A secret that is refused while it rotates is late, here or at the server, which may take the writes of others.
+        refused = is_refusal(error) and not (self.secret_rotates and isinstance(error, AuthenticationError))
+        self._down = self._down or self.pool.moves_on_silence or refused
         self.attempted.set()
         self.pool.failed(self)
         if before != (self.hopeful, self._down):

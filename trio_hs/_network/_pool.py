@@ -24,15 +24,15 @@ from .._instruments import Instruments
 from .._protocol import Index
 from ..exceptions import AuthenticationError, ConnectionError, HandlerSocketError, operational_error
 from ._addresses import Addresses, Resolve, addresses_of, only
-from ._background import background_nursery
 from ._connection import Connection
 from ._failover import InUse
 from ._forks import end_with_fork
 from ._link import Link
 from ._none_usable import none_usable
 from ._request import Request
+from ._secrets import Secret, check_secret
 from ._servers import Servers, parse_servers
-from ._settings import check_secret, check_settings, check_thread
+from ._settings import check_settings, check_thread
 from ._statistics import ServerStatistics, statistics_of
 from ._transport import Connect, connect_transport
 from ._waiters import Waiters
@@ -95,7 +95,7 @@ class Pool:
         nursery: trio.Nursery,
         servers: Servers,
         *,
-        secret: str | None,
+        secret: Secret | None,
         timeout: float,
         connections: int,
         connect: Connect = connect_transport,
@@ -199,6 +199,11 @@ class Pool:
     def size(self) -> int:
         """How many connections it keeps, at most."""
         return len(self._links)
+
+    @property
+    def secrets_rotate(self) -> bool:
+        """Whether a server that has refused its secret may be offered another one soon."""
+        return any(link.secret_rotates for link in self._links)
 
     def changed(self) -> None:
         """A link has changed: decide again which connections are usable, and wake the callers that can go on now."""
@@ -405,44 +410,3 @@ class Pool:
             asked = [link for group in self.groups[: self._groups_asked()] for link in group]
             self._explain = none_usable(asked, self._links)
         return self._explain()
-
-
-@asynccontextmanager
-@enable_ki_protection
-async def open_pool(
-    servers: Servers,
-    *,
-    secret: str | None,
-    timeout: float,
-    connections: int,
-    connect: Connect,
-    instruments: Instruments,
-    for_writes: bool = False,
-    moves_on_silence: bool = False,
-) -> AsyncIterator[Pool]:
-    """A :class:`Pool` for the block. Afterwards it has no task and no socket left, and using it raises ConnectionError."""
-    async with background_nursery() as nursery:
-        pool = Pool(
-            nursery,
-            servers,
-            secret=secret,
-            timeout=timeout,
-            connections=connections,
-            connect=connect,
-            instruments=instruments,
-            for_writes=for_writes,
-            moves_on_silence=moves_on_silence,
-        )
-        # An instrument may want to end the program. Its callers are in the middle of something, so a task of its own raises it.
-        instruments.end = lambda error: nursery.start_soon(_raise, error)
-        instruments.call("pool_opened", pool)
-        try:
-            yield pool
-        finally:
-            instruments.call("pool_closed", pool)
-            instruments.end = None
-            pool.close()
-
-
-async def _raise(error: BaseException) -> None:
-    raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 
 from ..exceptions import OperationalError
 
@@ -33,7 +34,9 @@ def is_refusal(error: BaseException) -> bool:
     does not resolve, or a stream that ends before the answer, which a proxy or the network may have ended.
     """
     cause = error.__cause__
-    errors = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (error,)  # a name may have several addresses
+    errors: Sequence[BaseException] = (error,)
+    if isinstance(error, OSError) and isinstance(cause, BaseExceptionGroup):  # a name may have several addresses
+        errors = cause.exceptions
     relevant = [each for each in errors if not (isinstance(each, OSError) and _no_network(each.errno))]
     # A unix socket that is not there is FileNotFoundError.
     refusals = ConnectionRefusedError | FileNotFoundError | OperationalError

@@ -9,7 +9,8 @@ from ipaddress import IPv6Address
 from typing import Any, TypeAlias
 
 from .._protocol import located, value_list
-from ._settings import check_seconds, check_secret
+from ._secrets import Secret, check_secret
+from ._settings import check_seconds
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,14 @@ class Server:
       host: name or address for ``inet``, path of the socket for ``unix``. An IPv6 address may be in brackets.
       port: for ``inet``; 9998 is the listener for reads and 9999 that for writes on a server with default settings.
       timeout: seconds that this server may be silent with requests outstanding; None takes the pool's.
-      secret: this listener's secret where it differs from the others'; None takes the pool's.
+      secret: this listener's secret where it differs from the others', as :data:`Secret`; None takes the pool's.
     """
 
     kind: str
     host: str
     port: int | None = None
     timeout: float | None = None
-    secret: str | None = field(default=None, repr=False)
+    secret: Secret | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         if self.kind == "unix":

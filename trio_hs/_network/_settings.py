@@ -41,18 +41,6 @@ def check_seconds(what: str, seconds: float) -> None:
     raise ValueError(f"{what} must be a positive number of seconds, not {shown(seconds)}")
 
 
-def check_secret(what: str, secret: str | None) -> None:
-    """Raises TypeError for what is no secret. It never quotes one."""
-    if secret is None:
-        return
-    if not isinstance(secret, str):
-        raise TypeError(f"{what} must be a str or None, not {type(secret).__name__}")
-    try:
-        secret.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{what} has a character that UTF-8 does not have") from None
-
-
 def check_flags(**flags: bool) -> None:
     """Raises TypeError for a flag that is no bool."""
     for name, flag in flags.items():

@@ -148,8 +148,8 @@ async def test_permissions_of_each_listener(cluster: Cluster) -> None:
     ):
         for theirs, ours in zip(addresses, (server.read_address, server.write_address), strict=True):
             one, other = Wire(await connect_transport(theirs)), Wire(await server.connect(ours))
-            assert theirs.secret
-            assert ours.secret
+            assert isinstance(theirs.secret, str)
+            assert isinstance(ours.secret, str)
             for line in lines:
                 expected = await one.ask(line.replace(b"SECRET", theirs.secret.encode()))
                 assert await other.ask(line.replace(b"SECRET", ours.secret.encode())) == expected, line
