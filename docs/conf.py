@@ -39,7 +39,10 @@ html_css_files = ["style.css"]
 # The build does not use the network, so it cannot link to Python's and trio's pages. A name of ours without a target is
 # still an error.
 nitpick_ignore_regex = [
-    ("py:.*", r"(opentelemetry|trace|metrics|trio|collections|logging|datetime|decimal|builtins|contextlib|random|typing)\..*"),
+    (
+        "py:.*",
+        r"(opentelemetry|trace|metrics|trio|collections|logging|datetime|decimal|builtins|contextlib|os|random|typing)\..*",
+    ),
     ("py:class", r"(.*\.)?[RT]"),  # variables of types
     ("py:class", r"Any|AsyncIterator|BaseException|Collection|EmbeddedServer|Iterable|Mapping|Path|Sequence|Source|Transport"),
 ]

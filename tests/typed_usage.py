@@ -311,6 +311,8 @@ async def main(reads: Servers, writes: Servers) -> None:
         await rows(hs)
         await upkeep(hs)
         assert await failing(hs) == "open_table"
+    async with trio_hs.open_manager("handlersocket://db1/?write=db1|db2", timeout=2) as unused:
+        assert_type(unused, Manager)
     await low_level(reads, writes, connect, "D")
     assert watch.seen > 30
     print("trio_hs", trio_hs.__version__, "made", watch.seen, "requests")

@@ -14,11 +14,13 @@ import trio
 
 from ._arguments import NO_LISTS, check_names, database_names, no_pairs, pair_list
 from ._columns import Columns
+from ._configuration import configured
 from ._declared_table import DeclaredTable
 from ._dispatch import Dispatcher, RetryPolicy, Row, policy_of
 from ._instruments import Instrument, Instruments
 from ._network import (
     DEFAULT_TIMEOUT,
+    NO_SERVERS,
     Connect,
     Pings,
     Pool,
@@ -178,7 +180,8 @@ class Manager:
     def _pools(self, reads: bool, writes: bool) -> list[Pool]:
         check_thread(self._dispatcher.reader.thread)
         check_flags(reads=reads, writes=writes)
-        return [*[self._dispatcher.reader] * reads, *[self._dispatcher.writer] * writes]
+        pools = [*[self._dispatcher.reader] * reads, *[self._dispatcher.writer] * writes]
+        return [pool for pool in pools if pool.size] or pools
 
     async def purge(self) -> None:
         """Forgets every open index, by renewing every connection. Operations under way are still answered. A checkpoint.
@@ -412,8 +415,9 @@ class Manager:
 
 
 @asynccontextmanager
+@configured
 async def open_manager(
-    read_servers: Servers | None = None,
+    read_servers: Servers | str | None = None,
     write_servers: Servers | None = None,
     *,
     read_secret: Secret | None = None,
@@ -431,7 +435,8 @@ async def open_manager(
 
     Args:
       read_servers, write_servers: a list of ``("inet", host, port[, timeout])``, ``("unix", path)`` or :class:`Server`, which
-        share the load; or a list of such lists, in order of preference. By default localhost's ports 9998 and 9999.
+        share the load; or a list of such lists, in order of preference. By default localhost's ports 9998 and 9999. The first
+        argument may also be a URL: ``"handlersocket://reader1,reader2/?write=primary|standby&timeout=2"``.
       read_secret, write_secret: the servers' ``handlersocket_plain_secret`` and ``handlersocket_plain_secret_wr``: a text, or
         where each new connection gets it, see :data:`Secret`. A :class:`Server` may have a secret of its own.
       timeout: seconds that a server may be silent with requests outstanding before its connection is given up. It tells a
@@ -445,36 +450,42 @@ async def open_manager(
         connection or the write, because a silent server may still take the writes of others. True also lets them move when a
         server was silent for its whole timeout, or could not be connected to for any other reason. Choose that only where an
         old primary refuses writes once another server is promoted. Either way a standby has ``read_only=1`` until then.
-        Servers within a group stand in for each other at any sign of trouble, as for reads.
       instruments: what to call when something happens, see :class:`Instrument`.
       connect: how to reach a server, see :data:`Connect`; or ``"eager"``, which connects before the block begins, to the
         servers that are given here, and raises what :meth:`Manager.connect` does.
 
-    By default nothing is connected before the first operation. Leaving the block closes everything: no task and no socket is
-    left, and requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
+    A call without servers takes them, and whatever else it does not name, from the environment's ``TRIO_HS_*``
+    (docs/configuration.md). By default nothing is connected before the first operation. Leaving the block closes everything: no
+    task and no socket is left, requests in flight fail. Raises TypeError or ValueError for settings that cannot work.
     """
     require_trio()
-    reads = parse_servers(DEFAULT_READ_SERVERS if read_servers is None else read_servers, "read_servers")
-    writes = parse_servers(DEFAULT_WRITE_SERVERS if write_servers is None else write_servers, "write_servers")
-    check_secret("read_secret", read_secret)
-    check_secret("write_secret", write_secret)
+    reads = _groups("read_servers", read_servers, DEFAULT_READ_SERVERS)
+    writes = _groups("write_servers", write_servers, DEFAULT_WRITE_SERVERS)
+    for name, secret in (("read_secret", read_secret), ("write_secret", write_secret)):
+        check_secret(name, secret)
     redirected = database_names(write_databases)
     policy = policy_of(retry)
     reach, eager = how_to_connect(connect)
-    codec = Codec(encoding)
-    observers = Instruments(instruments)
+    codec, observers = Codec(encoding), Instruments(instruments)
     pool = partial(open_pool, timeout=timeout, connections=connections, connect=reach, instruments=observers)
     async with (
         pool(reads, secret=read_secret) as reader,
         pool(writes, secret=write_secret, for_writes=True, moves_on_silence=move_writes_on_silence) as writer,
     ):
         manager = Manager(Dispatcher(reader, writer, codec, policy, observers), redirected)
-        if eager:
-            await _connect_given(manager, read_servers, write_servers)
+        await _connect_given(manager, read_servers, write_servers, eager)
         yield manager
 
 
-async def _connect_given(manager: Manager, read_servers: Servers | None, write_servers: Servers | None) -> None:
-    """Connects to the servers that the caller named. A caller that named none means both defaults."""
+def _groups(name: str, given: Servers | str | None, default: Servers) -> Servers:
+    """Checked servers. (A URL was replaced by what is in it.)"""
+    servers: Any = default if given is None else given
+    return servers if servers is NO_SERVERS else parse_servers(servers, name)
+
+
+async def _connect_given(manager: Manager, read_servers: object, write_servers: object, eager: bool) -> None:
+    """Connects, if it is to, to the servers that the caller named. A caller that named none means both defaults."""
+    if not eager:
+        return
     none = read_servers is None and write_servers is None
     await manager.connect(reads=none or read_servers is not None, writes=none or write_servers is not None)

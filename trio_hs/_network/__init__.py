@@ -8,13 +8,14 @@ from ._pings import Ping, Pings, ping_all
 from ._pool import DEFAULT_TIMEOUT, Patience, Pool
 from ._request import Request
 from ._secrets import Secret, check_secret
-from ._servers import Server, Servers, parse_servers
-from ._settings import check_flags, check_thread, require_trio
+from ._servers import NO_SERVERS, Server, Servers, parse_server, parse_servers
+from ._settings import check_connections, check_flags, check_seconds, check_thread, require_trio
 from ._statistics import ConnectionPool, ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport, how_to_connect
 
 __all__ = [
     "DEFAULT_TIMEOUT",
+    "NO_SERVERS",
     "Connect",
     "Connection",
     "ConnectionPool",
@@ -32,7 +33,9 @@ __all__ = [
     "Transport",
     "answer_of",
     "background_nursery",
+    "check_connections",
     "check_flags",
+    "check_seconds",
     "check_secret",
     "check_thread",
     "connect_transport",
@@ -40,6 +43,7 @@ __all__ = [
     "garbled",
     "how_to_connect",
     "open_pool",
+    "parse_server",
     "parse_servers",
     "ping_all",
     "refusal_of",

@@ -131,7 +131,7 @@ class Pool:
         self._links_to: dict[str, list[Link]] = {}
         for link in self._links:
             self._links_to.setdefault(link.peer, []).append(link)
-        self.longest_wait = max(link.timeout for link in self._links) + MARGIN
+        self.longest_wait = max((link.timeout for link in self._links), default=0.0) + MARGIN
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
@@ -143,7 +143,7 @@ class Pool:
         self._explain: Callable[[], HandlerSocketError] | None = None  # the error of all callers until a link changes
 
     def __repr__(self) -> str:
-        return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups)}>"
+        return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups) or 'no servers'}>"
 
     # ---- deciding
 
@@ -339,6 +339,14 @@ class Pool:
         if self.closed:
             raise ConnectionError("the pool is closed: the block that opened it has ended, or was cancelled")
 
+    def _check_servers(self) -> None:
+        if not self._links:
+            kind, where = ("writes", "write=") if self.for_writes else ("reads", "the host")
+            raise ValueError(
+                f"this Manager has no servers for {kind}: its URL has none ({where}), or the environment "
+                f"(TRIO_HS_{kind[:-1].upper()}_SERVERS)"
+            )
+
     @enable_ki_protection
     def begin(self) -> None:
         """Starts to connect, unless that has begun."""
@@ -352,6 +360,7 @@ class Pool:
 
         Raises AuthenticationError if any of them refused the secret, and ConnectionError if none is usable.
         """
+        self._check_servers()
         self.begin()
         await trio.lowlevel.checkpoint()
         for link in self._links:
@@ -371,6 +380,7 @@ class Pool:
     @enable_ki_protection
     async def _wait_for_server(self, patience: Patience) -> Connection:
         """Waits until a server is usable, or until each server that may be asked has failed once more."""
+        self._check_servers()
         self.begin()
         left = self.longest_wait if patience.left is None else patience.left
         began = trio.current_time()

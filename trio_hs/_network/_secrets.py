@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 #: What ``read_secret=``, ``write_secret=`` and ``Server(secret=)`` take: the secret, the path of a file that holds it
-#: (:class:`pathlib.Path`), or a function, plain or async, that returns it. File and function are asked again for each new
+#: (``pathlib.Path``), or a function, plain or async, that returns it. File and function are asked again for each new
 #: connection.
 Secret: TypeAlias = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .._protocol import located, value_list
 from ._secrets import Secret, check_secret
@@ -41,6 +41,17 @@ AnyServer: TypeAlias = Server | tuple[str, str] | tuple[str, str, int | None] | 
 #: A list of equal servers, which share the load, or a list of such groups in order of preference. One list does not mix the
 #: two.
 Servers: TypeAlias = Sequence[AnyServer | Sequence[AnyServer]]
+
+
+class _NoServers(tuple[Any, ...]):
+    """See NO_SERVERS."""
+
+    __slots__ = ()
+
+
+#: In the place of a list: there are no servers of this kind, because a URL or the environment names only the others. A default
+#: in their place could take writes to a server that nobody named.
+NO_SERVERS: Final[Servers] = _NoServers()
 
 
 def parse_server(server: object) -> Server:
@@ -99,6 +110,8 @@ def _is_group(entry: object) -> bool:
 
 def parse_servers(servers: Servers, what: str = "servers") -> list[list[Server]]:
     """Groups of servers, in order of preference. A flat list is one group. TypeError and ValueError name ``what``."""
+    if servers is NO_SERVERS:
+        return []
     entries: list[Any] = value_list(servers, what, "servers, or of groups of them")
     if not entries:
         raise ValueError(f"{what} must be a list of servers, or of groups of them, and is empty")

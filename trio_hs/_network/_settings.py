@@ -48,13 +48,18 @@ def check_flags(**flags: bool) -> None:
             raise TypeError(f"{name} must be a bool, not {flag!r}")
 
 
-def check_settings(timeout: float, connections: int, connect: object, moves_on_silence: bool) -> None:
-    """Raises TypeError or ValueError, naming the setting of ``open_manager``."""
-    check_seconds("timeout", timeout)
+def check_connections(connections: object) -> None:
+    """Raises TypeError or ValueError for what is no number of connections to each server."""
     if not isinstance(connections, int) or isinstance(connections, bool):
         raise TypeError(f"connections must be an int, the number of connections to each server, not {connections!r}")
     if not 1 <= connections <= MAX_CONNECTIONS:
         raise ValueError(f"connections must be 1 to {MAX_CONNECTIONS} per server, not {shown(connections)}")
+
+
+def check_settings(timeout: float, connections: int, connect: object, moves_on_silence: bool) -> None:
+    """Raises TypeError or ValueError, naming the setting of ``open_manager``."""
+    check_seconds("timeout", timeout)
+    check_connections(connections)
     if not callable(connect):
         raise TypeError(f"connect must be an async function that takes a trio_hs.Server, not {connect!r}")
     check_flags(move_writes_on_silence=moves_on_silence)
