@@ -225,8 +225,10 @@ async def scans(hs: Manager) -> None:
     assert_type([row async for row in hs.table("cars", "trucks", columns=TRUCKS).scan(after=scan.position)], list[Row])
 
 
-async def upkeep(hs: Manager) -> None:
+async def upkeep(hs: Manager, reads: Servers, writes: Servers) -> None:
     await hs.connect()
+    await hs.set_servers(readers=reads)
+    await hs.set_servers(readers=reads, writers=writes)
     assert_type(hs.ready(writes=False), bool)
     pings = await hs.ping()
     assert_type([ping.seconds for ping in (*pings.readers, *pings.writers)], list[float | None])
@@ -309,7 +311,7 @@ async def main(reads: Servers, writes: Servers) -> None:
         await reading(hs, ">=", "!=")
         await tables(hs)
         await rows(hs)
-        await upkeep(hs)
+        await upkeep(hs, reads, writes)
         assert await failing(hs) == "open_table"
     async with trio_hs.open_manager("handlersocket://db1/?write=db1|db2", timeout=2) as unused:
         assert_type(unused, Manager)

@@ -96,7 +96,8 @@ class Instrument:
         """An attempt to connect failed. This includes each further attempt to reach a server that is down."""
 
     def failover(self, servers: tuple[str, ...]) -> None:
-        """Another set of servers takes the requests now: a server went down or came back, stalls, or refuses writes.
+        """Another set of servers takes the requests now: a server went down or came back, stalls, or refuses writes, or there
+        are other servers since :meth:`Manager.set_servers`.
 
         The next requests go to ``servers``, in no order; empty while no server is usable. Not called when a connection is only
         renewed: because the server closed it while it was idle, or by ``purge`` or ``suspended``.

@@ -25,6 +25,7 @@ from ._network import (
     Pings,
     Pool,
     Secret,
+    Server,
     Servers,
     Statistics,
     check_flags,
@@ -35,6 +36,7 @@ from ._network import (
     open_pool,
     parse_servers,
     ping_all,
+    replace_servers,
     require_trio,
 )
 from ._protocol import Codec, Filter, FindOperation, Ordered, Value, get_tail
@@ -65,6 +67,7 @@ class Manager:
     def __init__(self, dispatcher: Dispatcher, write_databases: Mapping[str, str]) -> None:
         self._dispatcher = dispatcher
         self._write_databases = dict(write_databases)
+        self._turn = trio.Lock()  # of calls that change the servers
         # A table that was not used for long is made again. Its index stays open, and is found again.
         self._handle = lru_cache(MAX_HANDLES)(self._new_table)
 
@@ -194,6 +197,37 @@ class Manager:
         self._handle.cache_clear()
         for pool in (self._dispatcher.reader, self._dispatcher.writer):
             pool.renew()
+
+    async def set_servers(self, *, readers: Servers | None = None, writers: Servers | None = None) -> None:
+        """Uses other servers from now on, while requests are under way, without an error to their callers.
+
+        ``readers`` and ``writers`` are as in :func:`open_manager`; None leaves those as they are. Both change in one step:
+
+        - First it connects to the new servers, for at most as long as one may be silent. Until then the present ones serve. If
+          no present one is usable, if nothing has used them yet, or during :meth:`suspended`, the change is immediate.
+        - A server that stays (the same address, timeout and secret) keeps its connections, and what is known of it: that it is
+          down, stalls or refuses requests.
+        - Requests under way on a server that is removed are answered there. Callers that wait for a server go on waiting, for
+          the new ones.
+        - It returns when the removed servers have no connection left, so they can be shut down. That takes at most as long as a
+          server may be silent.
+
+        Raises TypeError or ValueError for what :func:`open_manager` would refuse, such as an empty list. (A server that is
+        listed twice gets twice its share.) If none of the new servers is usable while one of the present ones is, it raises
+        :class:`ConnectionError`, or :class:`AuthenticationError` when all refuse the secret. Nothing has changed then.
+
+        Calls at the same time take effect one after the other, so the last one counts. A checkpoint. When it is cancelled,
+        either nothing has changed, or everything has, and only the waiting for removed servers ends.
+        """
+        check_thread(self._dispatcher.reader.thread)
+        if readers is None and writers is None:
+            raise TypeError("set_servers takes readers, writers or both")
+        wanted: list[tuple[Pool, list[list[Server]]]] = []
+        if readers is not None:
+            wanted.append((self._dispatcher.reader, parse_servers(readers, "readers")))
+        if writers is not None:
+            wanted.append((self._dispatcher.writer, parse_servers(writers, "writers")))
+        await replace_servers(self._turn, wanted)
 
     @asynccontextmanager
     async def suspended(self) -> AsyncIterator[None]:

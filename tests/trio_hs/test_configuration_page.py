@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,6 +40,10 @@ class Vault:
         return "write-secret"
 
 
+async def switch_over() -> None:
+    await trio.lowlevel.checkpoint()
+
+
 @asynccontextmanager
 async def servers() -> AsyncIterator[dict[str, EmbeddedServer]]:
     names = ("reader1", "reader2", "primary", "standby")
@@ -65,24 +70,39 @@ def placed(text: str, found: dict[str, EmbeddedServer], secrets: Path) -> str:
     return text.replace("/run/secrets", str(secrets))
 
 
-async def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def registry(*lists: object) -> AsyncIterator[object]:
+    for readers in lists:
+        yield readers
+
+
+async def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Those that open no manager get one."""
     printed: list[str] = []
-    vault = Vault()
-    names: dict[str, Any] = {"trio_hs": trio_hs, "trio": trio, "vault": vault}
+    said: list[str] = []
+    names: dict[str, Any] = {"trio_hs": trio_hs, "vault": Vault(), "switch_over": switch_over, "log": logging.getLogger()}
     names["print"] = lambda *values: printed.append(" ".join(map(str, values)))
     (tmp_path / "hs-read").write_text("read-secret\n")
     (tmp_path / "hs-write").write_text("write-secret\n")
     async with servers() as found:
         for name, value in re.findall(r"^    (TRIO_HS_\w+)=\"?(.*?)\"?$", PAGE.read_text(), re.MULTILINE):
             monkeypatch.setenv(name, placed(value, found, tmp_path))
-        said = []
-        for text in blocks("python"):
-            said += re.findall(r"print\(.*\)  # (.*)$", text, re.MULTILINE)
-            source = placed(text, found, tmp_path)
-            code = compile(source, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            await eval(code, names)
+        async with trio_hs.open_manager() as hs:
+            for text in blocks("python"):
+                source = placed(text, found, tmp_path)
+                said += re.findall(r"print\(.*\)  # (.*)$", source, re.MULTILINE)
+                code = compile(source, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+                names["hs"] = hs
+                pending = eval(code, names)
+                if pending is not None:
+                    await pending
+            assert await hs.incr("cars", "trucks", "=", ["mileage"], [1], [1]) == 1
+            assert await hs.get("cars", "trucks", ["id"], 1)
+            names["hs"] = hs
+            await names["follow"](registry([found["reader2"].read_address], [], [("inet", "127.0.0.1", 1)]))
+            assert [server.server for server in hs.statistics().readers] == [str(found["reader2"].read_address)]
     assert printed == said
-    assert vault.asked == 1
+    assert names["vault"].asked == 1
+    assert [message.partition(": ")[0] for message in caplog.messages].count("the servers stay as they are") == 2
 
 
 def test_the_tables_have_every_key_and_variable() -> None:

@@ -97,7 +97,7 @@ TAKES: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("deadline", "hedge_after"), (NOTHING, NUMBER)),
     **dict.fromkeys(("index_name", "secret", "read_secret", "write_secret"), (NOTHING, TEXT)),
     **dict.fromkeys(("encoding", "charset", "generated", "retry", "in_", "columns", "row"), (NOTHING,)),
-    **dict.fromkeys(("read_servers", "write_servers"), (NOTHING,)),
+    **dict.fromkeys(("read_servers", "write_servers", "readers", "writers"), (NOTHING,)),
     **dict.fromkeys(("filters", "filter_fields", "rows", "requests", "members", "unique"), (LIST,)),
     **dict.fromkeys(("instruments", "repeat_writes"), (LIST, DICT, SET)),
     **dict.fromkeys(("write_databases", "indexes"), (NOTHING, DICT)),
@@ -174,6 +174,7 @@ CALLS = [
     Call("Manager.decr", lambda c: c.hs.decr, {**PLACE, **INDEX, **CHANGE, "step": [0, 1]}),
     Call("Manager.ready", lambda c: c.hs.ready, {"reads": False, "writes": False}),
     Call("Manager.connect", lambda c: c.hs.connect, {"reads": False, "writes": False}),
+    Call("Manager.set_servers", lambda c: c.hs.set_servers, {"readers": [("inet", "h", 1)], "writers": [("inet", "h", 1)]}),
     *calls_of("table"),
     *calls_of("declared"),
     Call(

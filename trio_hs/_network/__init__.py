@@ -5,13 +5,15 @@ from ._connection import Connection
 from ._open_pool import open_pool
 from ._outcomes import answer_of, failure_of, garbled, refusal_of, turned_away
 from ._pings import Ping, Pings, ping_all
-from ._pool import DEFAULT_TIMEOUT, Patience, Pool
+from ._pool import DEFAULT_TIMEOUT, Pool
+from ._replacement import replace_servers
 from ._request import Request
 from ._secrets import Secret, check_secret
 from ._servers import NO_SERVERS, Server, Servers, parse_server, parse_servers
 from ._settings import check_connections, check_flags, check_seconds, check_thread, require_trio
 from ._statistics import ConnectionPool, ServerStatistics, Statistics
 from ._transport import Connect, SocketTransport, Transport, connect_transport, how_to_connect
+from ._waiters import Patience
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -47,6 +49,7 @@ __all__ = [
     "parse_servers",
     "ping_all",
     "refusal_of",
+    "replace_servers",
     "require_trio",
     "turned_away",
 ]

@@ -18,8 +18,13 @@ class InUse:
 
     def __init__(self, requests: str, instruments: Instruments) -> None:
         self._servers: frozenset[str] = frozenset()
+        self._removed: frozenset[str] = frozenset()
         self._requests = requests
         self._instruments = instruments
+
+    def remove(self, servers: Iterable[str]) -> None:
+        """These are used no more, because the user said so: that is no reason to warn."""
+        self._removed = frozenset(servers)
 
     def update(self, connected: Iterable[str], renewing: Iterable[str]) -> None:
         """Reports a failover if the servers are other ones than before."""
@@ -32,8 +37,10 @@ class InUse:
         all_servers = tuple(sorted(servers))
         extra = {"servers": all_servers}
         if lost and servers:
-            text = "failover: %s go to %s, and no longer to %s"
-            logger.warning(text, self._requests, _named(servers), _named(lost), extra=extra)
+            level, text = logging.WARNING, "failover: %s go to %s, and no longer to %s"
+            if lost <= self._removed:
+                level, text = logging.INFO, "%s go to %s, and no longer to %s"
+            logger.log(level, text, self._requests, _named(servers), _named(lost), extra=extra)
         elif lost:
             logger.warning("failover: %s go nowhere, and no longer to %s", self._requests, _named(lost), extra=extra)
         else:

@@ -98,6 +98,8 @@ class Link:
       connected: how many attempts to connect have succeeded.
       answered: how many answers came on earlier connections.
       refusing: True for a while after the server answered that it cannot lock tables.
+      removed: True once the server is no longer one of the pool's.
+      ended: set when a removed one has nothing under way any more but the requests of its last connection.
       hopeful: True while the outcome of a first attempt is open. A preferred group is worth waiting for then.
     """
 
@@ -115,6 +117,10 @@ class Link:
         self.answered = 0
         self.hopeful = True
         self.refusing = False
+        self.removed = False
+        self.ended = trio.Event()
+        self._started = False
+        self._scope = trio.CancelScope()
         self._down = False  # it refused a connection, and has accepted none since
         self._refused_at: int | None = None  # `answers` when it was last known to refuse writes
         self._ended = False  # whether the server or the network ended the last connection; False if we did, for its silence
@@ -170,12 +176,36 @@ class Link:
         self.pool.start(self.shun)
 
     @enable_ki_protection
+    def start(self) -> None:
+        """Starts to connect, unless that has begun."""
+        if not self._started:
+            self._started = True
+            self.pool.start(self.run)
+
+    @enable_ki_protection
+    def remove(self) -> Connection | None:
+        """The pool has no more use for it: ends attempts to connect, and retires the connection, which is returned."""
+        connection = self.connection
+        self.retire()
+        self.removed = True
+        self.attempted.set()
+        self._scope.cancel()
+        if not self._started:
+            self.ended.set()
+        return connection
+
+    @enable_ki_protection
     async def run(self) -> None:
-        """Connects, serves, and connects again, until cancelled. Then the pool closes."""
+        """Connects, serves, and connects again, until it is removed; or until cancelled, and then the pool closes."""
         try:
-            await self._run()
+            with self._scope:
+                await self._run()
         finally:
-            self.pool.close()
+            self.ended.set()
+            if self.removed:
+                self.pool.changed()
+            else:
+                self.pool.close()
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
@@ -259,7 +289,7 @@ class Link:
         contact: Contact | None = None
         try:
             contact = await self._reach()
-            if not self.pool.resumed.is_set():
+            if self.removed or not self.pool.resumed.is_set():
                 return None
             connection = contact.connection
             self._connected(contact)

@@ -11,6 +11,7 @@ moves on only when every server of the group has *given way*: it refused the con
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,19 +24,20 @@ from trio.lowlevel import enable_ki_protection
 from .._instruments import Instruments
 from .._protocol import Index
 from ..exceptions import AuthenticationError, ConnectionError, HandlerSocketError, operational_error
-from ._addresses import Addresses, Resolve, addresses_of, only
+from ._addresses import Resolve, addresses_of, only
 from ._connection import Connection
 from ._failover import InUse
 from ._forks import end_with_fork
 from ._link import Link
+from ._members import Members, members_of
 from ._none_usable import none_usable
 from ._request import Request
 from ._secrets import Secret, check_secret
-from ._servers import Servers, parse_servers
+from ._servers import Server, Servers, parse_servers
 from ._settings import check_settings, check_thread
 from ._statistics import ServerStatistics, statistics_of
 from ._transport import Connect, connect_transport
-from ._waiters import Waiters
+from ._waiters import Patience, Waiters
 
 #: Seconds that a server may be silent with requests outstanding, or take to accept a connection.
 DEFAULT_TIMEOUT = 3.0
@@ -48,20 +50,6 @@ MARGIN = 0.25
 #: is and DRAWN others, which costs the same for any number. A busy one is taken only if all that were drawn are as busy.
 FEW = 4
 DRAWN = 2
-
-
-class Patience:
-    """How long one operation may still wait for a usable server, over all its attempts.
-
-    Attributes:
-      left: seconds; None before the first wait, where it is the pool's ``longest_wait``.
-    """
-
-    left: float | None = None  # most operations never wait, and None costs nothing
-
-    @property
-    def exhausted(self) -> bool:
-        return self.left is not None and self.left <= 0
 
 
 def _load(connection: Connection) -> int:
@@ -121,29 +109,54 @@ class Pool:
         self.retiring: set[Connection] = set()
         self.closed = False
         self._suspensions = 0
+        self.watchers: list[Callable[[], object]] = []  # called at each change, and when an attempt to connect has failed
+        self._connections = connections
         # A user's own `connect` gets the server as it was given, and sees to the addresses of its name.
-        resolve = resolve or (addresses_of if connect is connect_transport else only)
-        self.groups: list[list[Link]] = []
-        for group in parse_servers(servers):
-            addresses = {server: Addresses(server, resolve) for server in group}
-            self.groups.append([Link(self, server, addresses[server]) for server in group for _ in range(connections)])
-        self._links = [link for group in self.groups for link in group]
-        self._links_to: dict[str, list[Link]] = {}
-        for link in self._links:
-            self._links_to.setdefault(link.peer, []).append(link)
-        self.longest_wait = max((link.timeout for link in self._links), default=0.0) + MARGIN
+        self._resolve = resolve or (addresses_of if connect is connect_transport else only)
         self._nursery = nursery
         self.used = False
         self._live: deque[Connection] = deque()
         self.near = False  # whether `_live` is a single connection, to a server that is near
         self._flaw = 0  # of the servers of `_live`, see `Link.flaw`
         self._in_use = InUse("writes" if for_writes else "reads", self.instruments)
-        self._waiters = Waiters(self.groups, self._fall_back)
+        self._waiters: Waiters[Link] = Waiters(self._fall_back)
         self._none_retiring = trio.lowlevel.ParkingLot()
         self._explain: Callable[[], HandlerSocketError] | None = None  # the error of all callers until a link changes
+        self.longest_wait = 0.0
+        self._links: list[Link] = []
+        self._links_to: dict[str, list[Link]] = {}
+        self.put(self.members_of(parse_servers(servers)))
 
     def __repr__(self) -> str:
         return f"<Pool {' | '.join(' '.join(map(repr, group)) for group in self.groups) or 'no servers'}>"
+
+    # ---- its servers
+
+    def members_of(self, servers: Sequence[Sequence[Server]]) -> Members:
+        """Links to the given servers. A server that is among those of now keeps its links."""
+        return members_of(self, servers, self._connections, self._resolve, self._links)
+
+    @enable_ki_protection
+    def put(self, members: Members) -> None:
+        """Sets the servers. The caller ends the links that are no longer needed, and then calls ``changed``."""
+        self._in_use.remove(set(self._links_to) - set(members.to))
+        self.groups, self._links, self._links_to, _ = members
+        if not math.isinf(self.longest_wait):
+            self.longest_wait = max((link.timeout for link in self._links), default=0.0) + MARGIN
+        self._waiters.regroup(self.groups)
+        if self.used:
+            for link in self._links:
+                link.start()
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """Those to all servers, in order of preference."""
+        return self._links
+
+    @property
+    def serving(self) -> bool:
+        """Whether requests have a server to go to, if need be after a reconnect that is under way."""
+        return not self.closed and self.resumed.is_set() and bool(self._live or any(link.renewing for link in self._links))
 
     # ---- deciding
 
@@ -183,7 +196,7 @@ class Pool:
         connecting."""
         if self.closed:
             return False
-        refusing = [link for link in self._links_to[request.connection.peer] if not link.refusing]
+        refusing = [link for link in self._links_to.get(request.connection.peer, ()) if not link.refusing]
         for link in refusing:
             link.refuse()
         if refusing:
@@ -220,12 +233,18 @@ class Pool:
             self._waiters.wake_all()
         else:
             self._waiters.wake_hopeless(self._groups_asked())
+        self._tell_watchers()
 
     def failed(self, link: Link) -> None:
         """An attempt to connect has failed: wake the callers that have seen every server fail now."""
         self._explain = None
         self._waiters.failed(link)
         self._waiters.wake_hopeless(self._groups_asked())
+        self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
     def wanted(self) -> trio.Event:
         """An event that is set while callers wait for a usable server."""
@@ -353,7 +372,7 @@ class Pool:
         if not self.used and not self.closed:
             self.used = True
             for link in self._links:
-                self.start(link.run)
+                link.start()
 
     async def connect_now(self, since: float) -> None:
         """Connects to every server, and waits until each has answered, or has failed since then. A checkpoint.

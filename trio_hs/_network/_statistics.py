@@ -28,7 +28,7 @@ class ServerStatistics:
     outstanding: int
     """Requests that wait for an answer or for their turn. Long ones count for several."""
     answers: int
-    """Answers since the pool was opened."""
+    """Answers since the Manager was opened, or since :meth:`Manager.set_servers` added the server."""
     connected: int
     """How often a connection was made and the server answered on it."""
     failed_attempts: int

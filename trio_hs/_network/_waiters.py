@@ -16,6 +16,20 @@ GRACE = 0.25
 LinkT = TypeVar("LinkT")
 
 
+class Patience:
+    """How long one operation may still wait for a usable server, over all its attempts.
+
+    Attributes:
+      left: seconds; None before the first wait, where it is the pool's ``longest_wait``.
+    """
+
+    left: float | None = None  # most operations never wait, and None costs nothing
+
+    @property
+    def exhausted(self) -> bool:
+        return self.left is not None and self.left <= 0
+
+
 class Waiters(Generic[LinkT]):
     """Tasks that wait until a server is usable, or until each server that they may use has failed once more.
 
@@ -27,12 +41,12 @@ class Waiters(Generic[LinkT]):
       present: set while a task waits. The links try again sooner then.
     """
 
-    def __init__(self, groups: Sequence[Sequence[LinkT]], overdue: Callable[[], None]) -> None:
+    def __init__(self, overdue: Callable[[], None]) -> None:
         self.present = trio.Event()
         self._tasks: OrderedDict[trio.lowlevel.Task, int] = OrderedDict()
         self._failures = 0
-        self._failed = [OrderedDict.fromkeys(group, 0) for group in groups]
-        self._failed_of = {link: failed for failed in self._failed for link in failed}
+        self._failed: list[OrderedDict[LinkT, int]] = []
+        self._failed_of: dict[LinkT, OrderedDict[LinkT, int]] = {}
         self._overdue = overdue  # called when tasks have waited for GRACE, and after each further GRACE
         self._overdue_at = 0.0
         self._timing = False
@@ -41,6 +55,11 @@ class Waiters(Generic[LinkT]):
     def count(self) -> int:
         """How many tasks wait."""
         return len(self._tasks)
+
+    def regroup(self, groups: Sequence[Sequence[LinkT]]) -> None:
+        """Sets the links. Tasks that wait now wait until each of them has failed from now on."""
+        self._failed = [OrderedDict.fromkeys(group, 0) for group in groups]
+        self._failed_of = {link: failed for failed in self._failed for link in failed}
 
     async def wait(self, start: Callable[[Callable[[], Any]], None]) -> bool:
         """Returns True when every server that may be used has failed since the call, False for any other news.
@@ -72,9 +91,11 @@ class Waiters(Generic[LinkT]):
         self._timing = False
 
     def failed(self, link: LinkT) -> None:
-        """Counts a failed attempt of a link."""
+        """Counts a failed attempt of a link, if it is one of those that callers wait for."""
+        failed = self._failed_of.get(link)
+        if failed is None:
+            return
         self._failures += 1
-        failed = self._failed_of[link]
         failed[link] = self._failures
         failed.move_to_end(link)
 

@@ -18,7 +18,7 @@ from trio_hs._protocol import Index, get_tail
 
 INDEX = Index("d", "t", ["id"])
 IDS = Columns([Column("id", "int")], {"PRIMARY": ["id"]})
-A, B, C = (("inet", "fake", port) for port in (1, 2, 3))
+A, B, C, D, E = (("inet", "fake", port) for port in (1, 2, 3, 4, 5))
 ADDRESS: trio_hs.Servers = [A]
 READERS = [A, B]
 WRITERS = [[("inet", "fake", 3)], [("inet", "fake", 4)]]
@@ -49,3 +49,17 @@ async def ask(pool: Pool, value: str = "x") -> None:
     if request.failure is not None:
         raise request.failure
     assert request.answers == [b"0\t1\t" + value.encode()]
+
+
+async def get(hs: Manager, key: object = 1) -> None:
+    """Read a row, and check that it is the right one."""
+    assert await hs.get("d", "t", ["id"], str(key)) == [("id", str(key))]
+
+
+async def incr(hs: Manager) -> None:
+    assert await hs.incr("d", "t", "=", ["n"], [1]) == 1
+
+
+def asked(fake: FakeServer) -> int:
+    """How many requests a server has got."""
+    return len(fake.requests)
