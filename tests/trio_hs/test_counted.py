@@ -18,6 +18,7 @@ NOUNS = (
 PLURAL = re.compile(rf" ({NOUNS})e?s\b")
 ALWAYS_MANY = {
     "MAX_ANSWER_BYTES",
+    "MAX_BYTES",
     "MAX_DEATHS",
     "MAX_INSERT_VALUES",
     "MAX_KEY_VALUES",
