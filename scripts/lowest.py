@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "constraints-lowest.txt"
-FOR_USERS = ("describe", "otel", "testing")
+FOR_USERS = ("describe", "otel", "testing", "metrics")
 """The extras that count. `sql` needs the headers of MariaDB's client, and the others are for development, where
 constraints.txt holds."""
 
@@ -48,7 +48,7 @@ def main() -> None:
             "--editable",
             f"{ROOT}[test]",
             "--editable",
-            f"{ROOT}/loadtest",
+            f"{ROOT}/loadtest[metrics]",
         ]
         subprocess.run(install, check=True)
         found = subprocess.run([*pip, "freeze", "--exclude-editable"], check=True, stdout=subprocess.PIPE, text=True).stdout

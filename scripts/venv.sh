@@ -17,7 +17,7 @@ find_python() {
 parts() {
     case $1 in
         drill) echo "--editable .[testing] --editable ./loadtest" ;;
-        test) echo "--editable .[test] --editable ./loadtest" ;;
+        test) echo "--editable .[test] --editable ./loadtest[metrics]" ;;
         sql | bench) echo "--editable . --editable ./loadtest[$1]" ;;
         docs | testing) echo "--editable .[$1]" ;;
     esac

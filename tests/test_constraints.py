@@ -51,8 +51,8 @@ def needed_by(requirement: Requirement, found: set[str]) -> None:
 @pytest.mark.parametrize(
     "name, extras",
     [
-        ("constraints.txt", {"describe", "otel", "testing", "test", "docs", "sql", "bench"}),
-        ("constraints-lowest.txt", {"describe", "otel", "testing", "test", "docs"}),
+        ("constraints.txt", {"describe", "otel", "testing", "test", "docs", "sql", "bench", "metrics"}),
+        ("constraints-lowest.txt", {"describe", "otel", "testing", "test", "docs", "metrics"}),
     ],
 )
 def test_what_is_declared_is_pinned_in_a_version_that_is_allowed(name: str, extras: Set[str]) -> None:

@@ -26,6 +26,7 @@ Messages to it:
 - `suspend` (a number), `resume`: for all clients.
 - `mark`: for all engines: a fault is about to change, or has changed.
 - `event` (a line for the user), `fault` (its `Strike`): a fault has changed.
+- `primary` (a server): it is the primary, as a run begins or after a promotion.
 - `alarm` (a line for the user): a server died unexpectedly.
 - `result` (the verdict).
 - `failed` (a line for the user): the process ends.

@@ -47,6 +47,9 @@ class DrillListener(Protocol):
     def on_fault(self, strike: Strike) -> None:
         """A fault begins on a server, or its strike has changed."""
 
+    def on_primary(self, server: str) -> None:
+        """The primary as the run begins, and after each promotion that it makes or sees."""
+
     def on_mark(self) -> None:
         """A fault is about to change, or has changed: the engines must begin a new batch, at once."""
 
@@ -131,6 +134,7 @@ class Drill:
     async def _prepare(self, run: int) -> None:
         await self._note_deaths()
         await self._control.require_primary()  # in the web UI hours may have passed since the table was filled
+        self._listener.on_primary(self._control.primary)
         if self._existing is not None:
             await self._lock.take()
             await keep_before_image(self._control, self._existing, self.directory, run, self._listener.on_line)
@@ -308,6 +312,7 @@ class Drill:
 
     def _note_promotion(self, name: str, *, at: int | None = None, **details: float) -> None:
         self._promoted = name
+        self._listener.on_primary(name)
         self._history.event("promotion", name, at=at, **details)
 
     def _on_two_primaries(self, old: str, new: str, since: float, until: float | None) -> None:

@@ -115,5 +115,8 @@ class _ToLocust(DrillListener):
     def on_fault(self, strike: Strike) -> None:
         self._outbox.put({"type": "fault", "event": asdict(strike)})
 
+    def on_primary(self, server: str) -> None:
+        self._outbox.put({"type": "primary", "server": server})
+
     def on_mark(self) -> None:
         self._outbox.put({"type": "mark"})

@@ -37,6 +37,9 @@ class ControllerListener(Protocol):
     def on_fault(self, event: dict[str, Any]) -> None:
         """A fault began or changed: the fields of a `Strike`."""
 
+    def on_primary(self, server: str) -> None:
+        """The primary as a run begins, and after each promotion that the run makes or sees."""
+
     def on_suspend(self, number: int | None) -> None:
         """All clients must close their connections; answer with `ControllerLink.suspended`. None: they may go on."""
 
@@ -201,6 +204,8 @@ class ControllerLink:
                 self._begun.set(message["directory"])
             case "fault":
                 self._listener.on_fault(message["event"])
+            case "primary":
+                self._listener.on_primary(message["server"])
             case "suspend":
                 self._listener.on_suspend(message["number"])
             case "resume":

@@ -14,6 +14,7 @@ from locust.runners import WorkerRunner
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
 
+from ._metrics_server import MetricsServer
 from ._options import add_options
 from ._session import MasterSession, WorkerSession, open_session
 from ._user_stand_ins import StandIn
@@ -42,6 +43,9 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
 
 
 def _open_session(environment: Environment, **_: Any) -> None:
+    options, metrics = environment.parsed_options, None
+    if options is not None and options.metrics is not None and not isinstance(environment.runner, WorkerRunner):
+        metrics = MetricsServer(options.metrics)
     # Locust itself would notice only after the servers have been started.
     if environment.web_ui is not None and (error := listen_error(environment.web_ui)):
         sys.stderr.write(f"{error}\n")
@@ -56,5 +60,7 @@ def _open_session(environment: Environment, **_: Any) -> None:
     session = open_session(environment)
     if not isinstance(session, MasterSession):
         StandIn.engine.set(session.engine)
+    if metrics is not None and not isinstance(session, WorkerSession):
+        metrics.show(session.seen, session.batch_listeners)
     if environment.web_ui is not None and not isinstance(session, WorkerSession):
         add_tab(environment.web_ui, session)

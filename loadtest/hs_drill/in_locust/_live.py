@@ -8,16 +8,37 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hs_drill.metrics import CHARTED, Batch, OperationBatch, Standing, percentile
 from hs_drill.scenario import Fault
 from hs_drill.verdict import NO_TIME_LEFT
 
-__all__ = ["Live"]
+__all__ = ["STATES", "Live", "Seen"]
 
 KEPT_SECONDS = 120
 RECENT_SECONDS = 5
+STATES = ("up", "stalled", "refusing", "down", "not used")
+"""What a server may be, as the clients see it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the process that owns the servers knows at one moment, besides what batches say. For `--metrics`."""
+
+    scenario: str
+    cluster: Mapping[str, Any]
+    """`Cluster.to_dict`, with its secrets; empty until the servers are up."""
+    users: int
+    active: bool
+    """Whether the load is on."""
+    primary: str
+    """The primary's name; "" before the first run."""
+    states: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """`Live.states`."""
+    faults: Mapping[tuple[str, str], tuple[bool, float]] = field(default_factory=dict)
+    """`Live.faults`."""
 
 
 class _Second:
@@ -48,6 +69,8 @@ class Live:
         self._schedule = list(schedule)
         self._clock = clock
         self._begun = clock()
+        self._since_epoch = time.time() - self._begun
+        """What makes Unix time of the clock's."""
         self._ended: float | None = None
         self._seconds: dict[int, _Second] = {}
         self._standings: dict[int, Mapping[str, Standing]] = {}
@@ -85,10 +108,29 @@ class Live:
         """`before`, `during kill reader-1, lag reader-2` or `after` the faults; "" where the scenario has none."""
         if not self._schedule:
             return ""
-        # A fault that could not strike does not count. One that never heals stays on.
-        events = [event for event in self._events.values() if event["struck"] is not None or not event["error"]]
+        events = self._struck()
         on = dict.fromkeys(_name(event) for event in events if event["end"] is None)
         return f"during {', '.join(on)}" if on else "after" if events else "before"
+
+    def _struck(self) -> list[dict[str, Any]]:
+        """The faults that count: not those that could not strike. One that never heals stays on."""
+        return [event for event in self._events.values() if event["struck"] is not None or not event["error"]]
+
+    def faults(self) -> dict[tuple[str, str], tuple[bool, float]]:
+        """By fault and target, of those that have begun: whether it is on, and when it last began (Unix time, seconds)."""
+        found: dict[tuple[str, str], tuple[bool, float]] = {}
+        for event in self._struck():
+            key = (event["fault"], event["server"])
+            on, start = found.get(key, (False, 0.0))
+            found[key] = (on or event["end"] is None, max(start, event["start"] + self._since_epoch))
+        return found
+
+    def states(self) -> dict[str, tuple[str, int]]:
+        """Each server's state, one of `STATES`, and its requests in flight. Empty without load: then nobody sees it."""
+        if self._ended is not None or not self._standings:
+            return {}
+        standing = self._standing()
+        return {name: (_state(one := standing.get(name)), one.outstanding if one else 0) for name in self._servers}
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, for JSON. Latencies are in microseconds, times in seconds since the run began."""

@@ -26,6 +26,7 @@ from hs_drill.scenario import (
 )
 
 from ._locust_options import add_locusts_options, mistake_in
+from ._metrics_server import mistake_in_metrics
 from ._user_stand_ins import check_users, code_modules, mistake_in_weights, require_fitting
 
 __all__ = ["add_options", "chosen_scenario", "locust_settings", "scenario_files", "scenario_of"]
@@ -49,7 +50,7 @@ def add_options(parser: LocustArgumentParser) -> None:
     arguments = _peek()
     if arguments.wants_help or arguments.worker:
         return  # help needs no scenario, and a worker gets the master's
-    if mistake := mistake_in(arguments):
+    if mistake := mistake_in(arguments) or mistake_in_metrics(arguments.metrics):
         sys.stderr.write(f"{mistake}\n")
         sys.exit(ExitCode.BAD_ARGUMENTS)
     try:
@@ -148,6 +149,12 @@ def _add_group(parser: LocustArgumentParser) -> None:
         help="What Locust's listeners get: statistics a few times a second (batch, the default), or a `request` event for each "
         "operation (each), which costs more time than the operation itself.",
         env_var="LOCUST_HS_EVENTS",
+    )
+    group.add_argument(
+        "--metrics",
+        metavar="<[host:]port>",
+        help="Serve the run's live figures to Prometheus, at this port of 127.0.0.1 or at this address; not on workers.",
+        env_var="LOCUST_METRICS",
     )
     group.add_argument(
         "--explain",

@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from ._child import StartError
 from ._choice import Choice
 from ._controller_link import ControllerLink
 from ._interrupts import Interrupts
-from ._live import Live
+from ._live import Live, Seen
 from ._load_options import load_options
 from ._other_requests import other_requests
 from ._run_time import run_time_after
@@ -83,6 +84,9 @@ class Owner(ABC):
         """The directory and the verdict of every finished run."""
         self._cluster: dict[str, Any] = {}
         """`Cluster.to_dict`, with the addresses that clients connect to."""
+        self._primary = ""
+        self.batch_listeners: list[Callable[[Batch], None]] = []
+        """Called with every batch of any worker's engine."""
         self._live = Live([], self._scenario.faults)
         try:
             require_place()
@@ -126,7 +130,7 @@ class Owner(ABC):
     def _use(self, cluster: dict[str, Any]) -> None:
         """Point the engines at these servers. Raises `StartError`."""
         logger.info("servers ready: %s (%s)", cluster["kind"], cluster["why"])
-        self._cluster = cluster
+        self._cluster, self._primary = cluster, ""
 
     def abort(self) -> None:
         """End before the first run: send the workers away, and end the servers."""
@@ -146,6 +150,8 @@ class Owner(ABC):
         self._unshown = True
         self._live.count(worker, batch)
         self._totals.merge(batch)
+        for listener in self.batch_listeners:
+            listener(batch)
         if not self._shows_progress:
             return
         if self._recent is None:
@@ -175,6 +181,9 @@ class Owner(ABC):
     def on_fault(self, event: dict[str, Any]) -> None:
         self._live.fault_changed(event)
 
+    def on_primary(self, server: str) -> None:
+        self._primary = server
+
     @abstractmethod
     def on_suspend(self, number: int | None) -> None: ...
 
@@ -186,6 +195,19 @@ class Owner(ABC):
             with suppress(OSError):  # it is reported all the same
                 RunDirectory(Path(self._directory)).write_deaths([*self._deaths, line])
         self._fail(line)
+
+    def seen(self) -> Seen:
+        """The current state, for `--metrics`."""
+        active = self._controller.running and self._load_seconds is None
+        return Seen(
+            self._scenario.name,
+            self._cluster,
+            self._runner.user_count,
+            active,
+            self._primary,
+            self._live.states(),
+            self._live.faults(),
+        )
 
     # ---- for the web UI
 

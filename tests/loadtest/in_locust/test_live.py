@@ -196,3 +196,22 @@ def test_before_the_first_batch_there_are_no_figures(live: Live) -> None:
 def test_a_fault_without_a_target_is_shown_by_what_it_is() -> None:
     planned = Live(["writer", "reader-1"], parse_scenario(OWN, "own.yaml").faults).to_dict()["faults"]
     assert [one["name"] for one in planned][2:] == ["command drop the lease", "command flush", "external failover"]
+
+
+def test_faults_and_states_for_prometheus(live: Live, clock: Clock) -> None:
+    assert live.states() == {}, "nobody has seen the servers yet"
+    up, stalled = Standing(connections=2, outstanding=1), Standing(connections=2, stalled=1, outstanding=5)
+    live.count(0, batch(clock, standings={"writer": up, "reader-1": up}))
+    live.count(1, batch(clock, standings={"writer": stalled}))
+    assert live.states() == {"writer": ("stalled", 6), "reader-1": ("up", 1), "reader-2": ("not used", 0)}
+
+    assert live.faults() == {}
+    live.fault_changed(event(0, "kill reader-1", 102.0))
+    live.fault_changed(event(1, "pause reader-2", 103.0, end=103.5))
+    live.fault_changed(event(2, "lag reader-2", 104.0, error="no such server"))
+    assert live.faults() == {("kill", "reader-1"): (True, 1_000_102.0), ("pause", "reader-2"): (False, 1_000_103.0)}
+    live.fault_changed(event(0, "kill reader-1", 102.0, end=104.0))
+    live.fault_changed(event(0, "kill reader-1", 105.0, end=106.0))
+    assert live.faults()["kill", "reader-1"] == (False, 1_000_105.0)
+    live.end()
+    assert live.states() == {}, "nobody sees them any more"

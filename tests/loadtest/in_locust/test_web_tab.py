@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import re
 import signal
+import time
 import urllib.error
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +18,11 @@ import pytest
 import yaml
 
 from hs_drill.in_locust import _web
+from hs_drill.metrics import ALL
 from tests.loadtest.support.browser import Browser
 from tests.loadtest.support.drills import shortened
 from tests.loadtest.support.locust_process import SCENARIO, Locust, free_port
+from tests.loadtest.support.prometheus import INSTALLED, Samples, scrape
 from tests.loadtest.support.web_ui import WebUi
 
 pytestmark = pytest.mark.process
@@ -231,7 +236,10 @@ def test_the_form_shows_the_load_of_the_chosen_scenario(browser: Browser) -> Non
 
 
 def test_workers_switch_to_another_scenario() -> None:
-    with web(SCENARIO, "--cluster", "embedded", "--processes", "2") as (locust, tab, _):
+    """And Prometheus sees it, on the master."""
+    metrics = free_port()
+    options = ["--metrics", str(metrics)] if INSTALLED else []
+    with web(SCENARIO, "--cluster", "embedded", "--processes", "2", *options) as (locust, tab, _):
         (locust.directory / "drilled.yaml").write_text(DRILLED)
         tab.swarm()
         locust.wait_until(lambda: tab.count("find") > 25, "no load")
@@ -241,18 +249,54 @@ def test_workers_switch_to_another_scenario() -> None:
         locust.wait_for("fault: pause reader-1")
         locust.wait_until(lambda: tab.count("incr") > 50, "no load")
         assert tab.count("find") == 0
+        if INSTALLED:
+            assert_fault_is_shown(scrape(metrics))
         tab.stop()
         locust.wait_until(lambda: len(tab.live()["runs"]) == 2, "no verdict")
+        if INSTALLED:
+            assert_counts_are_those_of_the_results(scrape(metrics), locust)
         assert len(locust.processes("hs_drill.engine")) == 2
         lost = next(one for one in tab.live()["verdict"]["expectations"] if one["name"] == "lost")
         assert lost["result"] == "pass", tab.live()["verdict"]
+
+
+def assert_fault_is_shown(samples: Samples) -> None:
+    assert samples("hs_drill_fault_active", fault="pause", target="reader-1") == 1
+    assert (samples("hs_drill_fault_start_timestamp_seconds", fault="pause", target="reader-1") or 0) <= time.time()
+    assert samples("hs_drill_run_active") == 1
+    assert samples("hs_drill_users") == 8
+    assert samples("hs_drill_primary", server="writer") == 1
+    assert samples("hs_drill_server_state", server="writer", state="up") == 1
+    (about,) = map(dict, samples.of("hs_drill_run_info"))
+    assert (about["scenario"], about["kind"]) == ("drilled", "embedded")
+    assert {dict(labels)["worker"] for labels in samples.of("hs_drill_engine_busy_seconds_total")} == {"0", "1"}
+
+
+def assert_counts_are_those_of_the_results(samples: Samples, locust: Locust) -> None:
+    """Of both runs together: counters never go back."""
+    expected: Counter[tuple[str, str]] = Counter()
+    for path in locust.directory.glob("runs/*/result.json"):
+        operations = json.loads(path.read_text())["operations"]
+        for name, outcome in itertools.product(operations, ("ok", "failed")):
+            expected[name, outcome] += operations[name][outcome]["count"]
+    found = {
+        (dict(labels)["operation"], dict(labels)["outcome"]): count
+        for labels, count in samples.of("hs_drill_operations_total").items()
+    }
+    assert found == {key: count for key, count in expected.items() if key[0] != ALL}
+    assert found["find", "ok"] > 0
+    assert found["incr", "ok"] > 0
+    assert samples("hs_drill_fault_active", fault="pause", target="reader-1") == 0, "it has healed"
+    assert samples("hs_drill_run_active") == 0
 
 
 @pytest.mark.parametrize("drill, code", [("reader-failover", 0), ("writer-kill-plain", 3)])
 def test_a_drill_gives_its_verdict_and_exit_code_from_the_web_ui_too(drill: str, code: int) -> None:
     scenario = yaml.safe_load(shortened(drill, 0.4))
     scenario["expect"].pop("recovery", None)  # how soon it is steady again depends on the machine
-    with web(yaml.safe_dump(scenario), "--cluster", "embedded") as (locust, tab, _):
+    metrics = free_port()
+    options = ["--metrics", str(metrics)] if INSTALLED else []
+    with web(yaml.safe_dump(scenario), "--cluster", "embedded", *options) as (locust, tab, _):
         form = tab.template()
         assert json.loads(tab.fetch("/swarm", user_count=form["num_users"], spawn_rate=64, run_time=form["run_time"]))[
             "success"
@@ -262,5 +306,8 @@ def test_a_drill_gives_its_verdict_and_exit_code_from_the_web_ui_too(drill: str,
         missed = [one["line"] for one in verdict["expectations"] if one["result"] != "pass"]
         assert verdict["exit_code"] == code, "; ".join(missed)
         assert f"verdict: {verdict['verdict']}" in locust.stdout
+        if INSTALLED:
+            primary = {"reader-failover": "writer", "writer-kill-plain": "standby"}[drill]
+            assert scrape(metrics)("hs_drill_primary", server=primary) == 1
         locust.process.terminate()
         assert locust.finish() == code, locust.describe()
