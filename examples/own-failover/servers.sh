@@ -101,7 +101,7 @@ run() { # NAME: its process ends with this script, however that ends
 
 echo "creating the servers in $MY_SERVERS"
 mariadb-install-db --no-defaults --datadir="$MY_SERVERS/template" --force --skip-test-db --skip-name-resolve \
-    --innodb-log-file-size=32M >install.log 2>&1 || fail "see $MY_SERVERS/install.log"
+    --innodb-log-file-size=32M --tmpdir="$MY_SERVERS" >install.log 2>&1 || { grep -m 3 ERROR install.log >&2; fail "see $MY_SERVERS/install.log"; }
 id=0
 for name in $(names); do
     id=$((id + 1))
