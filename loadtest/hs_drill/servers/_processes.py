@@ -125,7 +125,7 @@ async def _make_template(sandbox: Sandbox, installation: Installation) -> Path:
             "--skip-test-db",
             "--skip-name-resolve",
             f"--innodb-log-file-size={REDO_SIZE}",
-            # A server that starts removes the temporary tables of others in a shared /tmp: two drills that began at once failed.
+            # A server that starts removes the temporary tables of others in /tmp: two drills that began at once failed.
             f"--tmpdir={template}",
         ],
         log,
