@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from urllib.parse import unquote_to_bytes
 
 from ._network import Server, parse_server
 from ._protocol import located
@@ -90,6 +89,8 @@ class Url:
         self.hosts = self._decoded(hosts)
 
     def _decoded(self, text: str) -> str:
+        from urllib.parse import unquote_to_bytes  # two milliseconds, which only programs with a URL need
+
         try:
             return unquote_to_bytes(text).decode()
         except UnicodeError:

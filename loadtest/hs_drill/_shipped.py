@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-__all__ = ["locustfile", "scenario_path", "shipped_scenarios"]
+__all__ = ["headless_locust", "locustfile", "scenario_path", "shipped_scenarios"]
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -13,6 +14,12 @@ def locustfile() -> Path:
     """The locustfile for `locust -f`."""
     inside = PACKAGE / "locustfile.py"
     return inside if inside.exists() else PACKAGE.parent / "locustfile.py"
+
+
+def headless_locust(scenario: Path) -> list[str]:
+    """The command line of Locust that runs a scenario without the web UI. Further options may follow."""
+    locust = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
+    return [*locust, "--scenario", str(scenario)]
 
 
 def shipped_scenarios() -> Path:

@@ -13,7 +13,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import trio
 from hs_drill._counted import counted
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import describe_exit, end_with_parent
-from hs_drill._shipped import locustfile
+from hs_drill._shipped import headless_locust
 from hs_drill.report import quantity, rate_in_words
 from hs_drill.sandbox import until_ended
 from hs_drill.scenario import Scenario, ScenarioError, with_keys
@@ -98,8 +97,8 @@ class Steps:
         except ScenarioError as error:
             raise StepFailed(str(error).splitlines()[0], ExitCode.BAD_ARGUMENTS) from error
         command = [
-            *(sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"),
-            *("--scenario", str(self.path), "--hs-keys", json.dumps(keys), *self.options),
+            *headless_locust(self.path),
+            *("--hs-keys", json.dumps(keys), *self.options),
             *(
                 "--users",
                 str(load.locust_users),

@@ -23,7 +23,7 @@ import trio
 from hs_drill._cluster import CLUSTER_KINDS, VERSION_HELP, ClusterError
 from hs_drill._exit_codes import ExitCode
 from hs_drill._process_end import end_with_parent
-from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+from hs_drill._shipped import headless_locust, scenario_path, shipped_scenarios
 from hs_drill.controller import check_scenario_servers
 from hs_drill.scenario import Scenario, ScenarioError, StatedVerdictError, load_scenario, stated_exit_code, with_cluster
 
@@ -152,9 +152,8 @@ def _drills(paths: Sequence[Path]) -> Iterator[_Drill]:
 def _carry_out(drill: _Drill, servers: Mapping[str, str], number: str) -> bool:
     """Run a scenario on these servers. Returns whether it gave the stated verdict, and prints a line; if it did not,
     also the run's output."""
-    locust = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
     options = {"kind": "--cluster", "version": "--server-version"}
-    command = [*locust, "--scenario", str(drill.path), *(f"{options[key]}={value}" for key, value in servers.items())]
+    command = [*headless_locust(drill.path), *(f"{options[key]}={value}" for key, value in servers.items())]
     begin = time.monotonic()
     code, out, err = _run(command, drill.scenario.load.lasts + MARGIN_SECONDS)
     right = code == drill.stated

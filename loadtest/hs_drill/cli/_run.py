@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from hs_drill._exit_codes import ExitCode
-from hs_drill._shipped import locustfile, scenario_path, shipped_scenarios
+from hs_drill._shipped import headless_locust, scenario_path, shipped_scenarios
 
 __all__ = ["main", "make_parser"]
 
@@ -39,5 +39,4 @@ def main(arguments: Sequence[str]) -> int:
         shipped = sorted(one.stem for one in shipped_scenarios().glob("*.yaml"))
         sys.stderr.write(f"{name}: no such file, and no shipped scenario; those are {', '.join(shipped)}\n")
         return ExitCode.BAD_ARGUMENTS
-    command = [sys.executable, "-m", "locust", "-f", str(locustfile()), "--headless", "--only-summary"]
-    return os.execv(sys.executable, [*command, "--scenario", str(path), *options])
+    return os.execv(sys.executable, [*headless_locust(path), *options])

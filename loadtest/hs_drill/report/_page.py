@@ -168,9 +168,8 @@ def _expectations(run: KeptRun) -> Element:
         )
         for one in sorted(judged, key=lambda one: order.index(one["result"]))
     ]
-    whole = section("Expectations", table(["result", "expectation", "#measured", "#limit", "how it was judged"], rows))
-    whole.set("class", "expectations")
-    return whole
+    whole = table(["result", "expectation", "#measured", "#limit", "how it was judged"], rows)
+    return section("Expectations", whole, name="expectations")
 
 
 def _environment(run: KeptRun) -> Element:

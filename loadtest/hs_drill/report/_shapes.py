@@ -21,8 +21,9 @@ def figure(title: str, chart: Element) -> Element:
     return el("div", el("h3", title), el("div", chart, class_="scroll"), class_="figure")
 
 
-def section(title: str, *content: Child) -> Element:
-    return el("section", el("h2", title), *content)
+def section(title: str, *content: Child, name: str | None = None) -> Element:
+    """`name` is its class in the style sheet."""
+    return el("section", el("h2", title), *content, class_=name)
 
 
 def number_cell(text: str, *, some: bool = False) -> Element:

@@ -29,7 +29,10 @@ class _Tile:
 
 def tiles(run: KeptRun) -> list[Element]:
     """Two rows. A figure of which an expectation was missed is marked."""
-    return [_row("Safety", run, list(_safety(run))), _row("Speed", run, list(_speed(run)))]
+    succeeded = Latencies()
+    for operation in run.run_totals.operations.values():
+        succeeded.add(operation.ok)
+    return [_row("Safety", run, list(_safety(run, succeeded.count))), _row("Speed", run, list(_speed(run, succeeded)))]
 
 
 def _row(title: str, run: KeptRun, row: Sequence[_Tile]) -> Element:
@@ -48,15 +51,14 @@ def _is_missed(judged: dict[str, Any], tile: _Tile) -> bool:
     return judged["result"] == "miss" and any(name == one or name.startswith(f"{one}.") for one in tile.judged_by)
 
 
-def _safety(run: KeptRun) -> Iterator[_Tile]:
+def _safety(run: KeptRun, succeeded: int) -> Iterator[_Tile]:
     failures = run.run_totals.failures
-    count = _succeeded(run).count + failures
     struck = sum(fault.struck is not None and not fault.without_effect for fault in run.faults)
     checks, outage = run.checks or {}, longest_outage(run.result.get("outages", {}))
     for name, what in AUDITED.items():
         if name in checks:
             yield _Tile(what, _count_or_result(checks[name]), "", (name,))
-    share = f" {failures / count * 100:.3g} %" if failures else ""
+    share = f" {failures / (succeeded + failures) * 100:.3g} %" if failures else ""
     yield _Tile("failures", f"{failures:,}", share, ("failures", "errors", "availability"))
     if run.scenario.load.open:
         yield _Tile("not started", f"{run.run_totals.not_started:,}")
@@ -66,20 +68,13 @@ def _safety(run: KeptRun) -> Iterator[_Tile]:
     yield _Tile("faults struck", f"{struck} of {len(run.faults)}", "", ("faults",))
 
 
-def _speed(run: KeptRun) -> Iterator[_Tile]:
-    succeeded, seconds = _succeeded(run), run.run_totals.seconds
+def _speed(run: KeptRun, succeeded: Latencies) -> Iterator[_Tile]:
+    seconds = run.run_totals.seconds
     yield _Tile("operations", f"{succeeded.count + run.run_totals.failures:,}")
     yield _Tile("throughput", f"{succeeded.count / seconds if seconds else 0:,.0f}", " /s", ("throughput",))
     for name, percent in (("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)):
         value = f"{succeeded.percentile(percent) / 1000:,.2f}" if succeeded.count else "-"
         yield _Tile(f"latency {name}", value, " ms", (f"latency.all.{name}",))
-
-
-def _succeeded(run: KeptRun) -> Latencies:
-    everything = Latencies()
-    for operation in run.run_totals.operations.values():
-        everything.add(operation.ok)
-    return everything
 
 
 def _count_or_result(check: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ __all__ = ["EFFECTS", "Effect"]
 ANSWER_SECONDS = 5.0
 POLL_SECONDS = 0.05
 LOOKS = 5
+"""How often it is looked whether a server answers, before it is said that it does not."""
 
 
 class Effect:

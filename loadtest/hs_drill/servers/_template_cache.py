@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["keep_template", "kept_template"]
@@ -24,7 +25,11 @@ STALE_SECONDS = 3600.0
 def kept_template(*made_by: str) -> Path | None:
     """The data directory that these programs have made, if one is kept. `made_by` holds their paths, and their options."""
     place = _place(made_by)
-    return place if place is not None and place.is_dir() else None
+    # What another user has put there, as after `sudo` with the caller's HOME, is not copied by root.
+    with suppress(OSError):
+        if place is not None and place.stat().st_uid == os.geteuid():
+            return place
+    return None
 
 
 def keep_template(template: Path, *made_by: str) -> None:
@@ -32,7 +37,7 @@ def keep_template(template: Path, *made_by: str) -> None:
     place = _place(made_by)
     if place is None:
         return
-    unfinished = ""
+    unfinished: str | None = None
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_stale(place.parent)
@@ -40,7 +45,8 @@ def keep_template(template: Path, *made_by: str) -> None:
         shutil.copytree(template, unfinished, copy_function=shutil.copyfile, dirs_exist_ok=True)
         os.rename(unfinished, place)  # whole, or not there; fails if another run was first
     except (OSError, shutil.Error):
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if unfinished is not None:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _place(made_by: tuple[str, ...]) -> Path | None:

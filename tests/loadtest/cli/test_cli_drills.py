@@ -16,6 +16,7 @@ from hs_drill.scenario import StatedVerdictError, stated_exit_code
 from hs_drill.servers import _opening
 from hs_drill.servers._processes import Installation
 from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.processes import marked
 from tests.support.patience import patience, wait_until
 
 MARK = "TRIO_HS_TEST"
@@ -164,23 +165,11 @@ def test_the_run_ends_with_it_whatever_the_signal(signum: signal.Signals, code: 
     )
     try:
         wait_until(lambda: bool(list(tmp_path.glob("runs/*/batches.bin"))), "no load")
-        assert len(marked(tmp_path)) > 3
+        assert len(marked(f"{MARK}={tmp_path}")) > 3
         process.send_signal(signum)
         assert process.wait(patience(30)) == code
-        wait_until(lambda: not marked(tmp_path), "processes are left")
+        wait_until(lambda: not marked(f"{MARK}={tmp_path}"), "processes are left")
         assert process.communicate()[1] == "", "no traceback"
     finally:
         process.kill()
         process.wait()
-
-
-def marked(folder: Path) -> list[str]:
-    """The processes of a test, by their environment."""
-    found = []
-    for directory in Path("/proc").iterdir():
-        try:
-            if directory.name.isdigit() and f"{MARK}={folder}".encode() in (directory / "environ").read_bytes():
-                found.append(directory.name)
-        except OSError:
-            pass  # it has just exited
-    return found

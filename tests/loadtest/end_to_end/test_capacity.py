@@ -20,6 +20,7 @@ from hs_drill.cli._capacity_step import Steps
 from hs_drill.scenario import load_scenario
 from hs_drill.store import RunDirectory
 from tests.loadtest.support.locust_process import ROOT
+from tests.loadtest.support.processes import marked
 from tests.support.ending import ENDS_WITH_ITS_STARTER
 from tests.support.patience import patience, wait_until
 
@@ -36,18 +37,6 @@ mix: {get: 1}
 """
 
 
-def marked(folder: Path) -> list[str]:
-    """The processes of a test, by their environment."""
-    found = []
-    for directory in Path("/proc").iterdir():
-        try:
-            if directory.name.isdigit() and f"{MARK}={folder}".encode() in (directory / "environ").read_bytes():
-                found.append(directory.name)
-        except OSError:
-            pass  # it has just ended
-    return found
-
-
 @pytest.fixture
 def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The directory of a search on servers that serve at most 7 gets a second. Nothing of it may stay behind."""
@@ -58,7 +47,7 @@ def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     Path("s.yaml").write_text(SCENARIO)
     yield tmp_path
     monkeypatch.undo()
-    wait_until(lambda: not marked(tmp_path), "processes are left")
+    wait_until(lambda: not marked(f"{MARK}={tmp_path}"), "processes are left")
 
 
 async def test_a_rate_below_a_planted_limit_holds_and_one_above_it_does_not(limited: Path) -> None:

@@ -126,6 +126,24 @@ async def test_a_server_is_paused_when_it_accepts_connections_and_answers_none(
     assert await effect.unhealed() == ""
 
 
+@pytest.mark.parametrize("fault", ["pause", "restart"])
+async def test_a_busy_server_that_answers_late_may_be_paused_and_restarted(
+    fault: str, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = [["answers", "answers", "is silent"]] * 2
+
+    async def ask_ports(server: Server) -> dict[str, Answer]:
+        if late:
+            answers.ports["writer"] = late.pop()  # type: ignore[assignment]
+        else:
+            answers.ports["writer"] = ["answers"] * 3
+        return await answers._ask_ports(server)
+
+    monkeypatch.setattr(_effects, "ask_ports", ask_ports)
+    await of(fault, WRITER).begin()
+    assert not late
+
+
 @pytest.mark.parametrize("uptime, restarted", [(0, True), (108, True), (109, False), (110, False)])
 async def test_a_server_has_restarted_when_it_is_up_for_less_time_than_has_passed(
     uptime: int, restarted: bool, answers: Answers, autojump_clock: trio.testing.MockClock

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 
+from hs_drill._cluster import ClusterError
 from hs_drill.servers import _processes
 from hs_drill.servers._mariadbd import REDO_SIZE
 from hs_drill.servers._processes import Installation
@@ -79,6 +81,23 @@ def test_where_nothing_can_be_written_nothing_happens(cache: Path, program: str,
     assert kept_template(f"{program}-missing") is None
 
 
+def test_what_cannot_be_looked_at_or_is_another_users_is_not_used(
+    cache: Path, program: str, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_template(template, program)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
+        assert kept_template(program) is None
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refuse)
+        assert kept_template(program) is None
+    assert kept_template(program) is not None
+
+
 def test_the_first_of_two_runs_wins_and_nothing_is_left_of_the_other(cache: Path, program: str, template: Path) -> None:
     keep_template(template, program)
     keep_template(template, program)
@@ -109,3 +128,18 @@ async def test_the_second_run_creates_none(cache: Path, program: str, template: 
     assert await _processes._template(sandbox, installation) == template
     assert await _processes._template(sandbox, installation) == kept_template(program, program, "10.11", REDO_SIZE)
     assert len(made) == 1
+
+
+async def test_its_temporary_tables_are_nobody_elses(tmp_path: Path) -> None:
+    """A server that starts removes those of others in the same directory: two runs that began at once failed."""
+    commands: list[list[str]] = []
+
+    def spawn(command: list[str], _: Path) -> NoReturn:
+        commands.append(command)
+        raise ClusterError("enough")
+
+    sandbox: Any = SimpleNamespace(directory=tmp_path, spawn=spawn)
+    with pytest.raises(ClusterError, match="enough"):
+        await _processes._make_template(sandbox, Installation("mariadbd", "install", Path("/"), "10.11"))
+    (place,) = [Path(one.removeprefix("--tmpdir=")) for one in commands[0] if one.startswith("--tmpdir=")]
+    assert place.is_relative_to(tmp_path)

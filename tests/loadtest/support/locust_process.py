@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from hs_drill.store import RunDirectory
+from tests.loadtest.support.processes import marked
 from tests.support.ending import ENDS_WITH_ITS_STARTER
 from tests.support.patience import wait_until
 
@@ -162,14 +163,13 @@ class Locust:
     def processes(self, containing: str = "") -> list[int]:
         """The ids of its processes, with `containing` in their command line, Locust's own among them."""
         found = []
-        for directory in Path("/proc").iterdir():
+        for pid in marked(self._mark):
             try:
-                if directory.name.isdigit() and self._mark.encode() in (directory / "environ").read_bytes():
-                    command = (directory / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    if command and containing in command:
-                        found.append(int(directory.name))
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             except (OSError, UnicodeDecodeError):
-                pass  # it has just ended
+                continue  # it has just ended
+            if command and containing in command:
+                found.append(pid)
         return found
 
     def describe(self) -> str:
